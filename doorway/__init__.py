@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every program of the house does the same way at its door: settings, faults, logs."""
+
+from doorway.command import Door, show, show_json
+from doorway.errors import Fault, SettingsFault
+from doorway.logs import configure_logs
+from doorway.settings import decode_settings, load_settings
+
+__all__ = [
+    "Door",
+    "Fault",
+    "SettingsFault",
+    "configure_logs",
+    "decode_settings",
+    "load_settings",
+    "show",
+    "show_json",
+]

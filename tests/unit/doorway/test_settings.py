@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from doorway import SettingsFault, decode_settings, load_settings
+
+
+class Serial(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    baud: int = 9600
+
+
+class Meter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    id: str
+    serial: Serial | None = None
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    ring: Path = Path("ring.db")
+    meter: list[Meter] = []
+
+
+def decode(raw: dict) -> Site:
+    return decode_settings(raw, Site, source="site.toml", folder=Path("/etc/x"))
+
+
+def test_a_path_is_taken_relative_to_the_file() -> None:
+    assert Path("/etc/x/sub/ring.db") == decode({"name": "a", "ring": "sub/ring.db"}).ring
+    assert Path("/var/ring.db") == decode({"name": "a", "ring": "/var/ring.db"}).ring
+
+
+@pytest.mark.parametrize(
+    ("raw", "sentence"),
+    [
+        ({"nmae": "a"}, "site.toml: there is no setting 'nmae'; did you mean 'name'?"),
+        (
+            {"name": "a", "meter": [{"id": "m", "serial": {"baude": 1}}]},
+            "site.toml: there is no setting 'baude' in [meter[0].serial]; did you mean 'baud'?",
+        ),
+        ({}, "site.toml: misses the required setting 'name'."),
+        ({"name": 3}, "site.toml: [name] Expected 'str', got 'int'."),
+    ],
+)
+def test_a_fault_names_the_key_and_what_to_do(raw: dict, sentence: str) -> None:
+    with pytest.raises(SettingsFault) as fault:
+        decode(raw)
+
+    assert sentence == str(fault.value)
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(SettingsFault, match="there is no such settings file"):
+        load_settings(tmp_path / "none.toml", Site)
+
+
+def test_broken_toml_names_the_line(tmp_path: Path) -> None:
+    file = tmp_path / "site.toml"
+    file.write_text("name = \n")
+
+    with pytest.raises(SettingsFault, match=r"this is not TOML: .*line 1"):
+        load_settings(file, Site)
