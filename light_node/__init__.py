@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To be filled."""
+"""The light node: the device on the meter, which samples it and holds the building's set-point."""

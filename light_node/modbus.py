@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Meters on Modbus TCP and RTU: one read of one profile within a given time."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal
+
+import structlog
+from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+from pymodbus.client.base import ModbusBaseClient
+from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerType
+from pymodbus.pdu import ModbusPDU
+
+from light_node.errors import MeterBusy, MeterRefused, MeterSilent
+from light_node.profile import Block, Profile, plan_blocks
+
+log = structlog.get_logger()
+# What pymodbus has to say comes back as exceptions; its own log lines would only repeat it.
+logging.getLogger("pymodbus").addHandler(logging.NullHandler())
+logging.getLogger("pymodbus").propagate = False
+
+# pymodbus's own figures (3 s, 3 retries) let one hung meter hold a bus for 12 s: three ticks.
+TCP_TIMEOUT_S = 0.8
+RTU_TIMEOUT_S = 0.5
+_BUSY_PAUSE_S = 0.05
+_LEAST_TIME_S = 0.02
+_SILENCES_UNTIL_HANG_UP = 3
+
+_ILLEGAL_ADDRESS = 2
+_BUSY = 6
+_GATEWAY_SILENT = 11
+_EXCEPTIONS = {
+    1: "it does not know this function code: check the profile",
+    2: "it has no such register: check the profile",
+    3: "it refuses the block length: lower max_registers in the profile",
+    4: "it reports a failure of its own",
+    10: "the gateway has no path to it: check the gateway",
+}
+
+
+class Bus:
+    """One line to one or more meters, used by one task at a time.
+
+    Connects when first read, and again after each loss; never retries by itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        make_client: Callable[[], ModbusBaseClient],
+        *,
+        timeout_s: float,
+        quiet_s: float = 0.0,
+    ) -> None:
+        self.name = name
+        self._make_client = make_client
+        self._client: ModbusBaseClient | None = None
+        self._timeout_s = timeout_s
+        self._quiet_s = quiet_s
+        self._quiet_until = 0.0
+        self._silences = 0
+
+    @classmethod
+    def tcp(cls, host: str, port: int) -> "Bus":
+        def make_client() -> ModbusBaseClient:
+            return AsyncModbusTcpClient(
+                host, port=port, timeout=TCP_TIMEOUT_S, retries=0, reconnect_delay=0
+            )
+
+        return cls(f"{host}:{port}", make_client, timeout_s=TCP_TIMEOUT_S)
+
+    @classmethod
+    def rtu(cls, serial: str, *, baud: int, parity: Literal["N", "E", "O"], stop: int) -> "Bus":
+        def make_client() -> ModbusBaseClient:
+            try:
+                return AsyncModbusSerialClient(
+                    serial,
+                    framer=FramerType.RTU,
+                    baudrate=baud,
+                    parity=parity,
+                    stopbits=stop,
+                    timeout=RTU_TIMEOUT_S,
+                    retries=0,
+                    reconnect_delay=0,
+                )
+            except RuntimeError as error:
+                raise MeterSilent(
+                    f"{serial}: serial lines need pyserial; run 'pip install pyserial'."
+                ) from error
+
+        # RTU frames carry no number: a late answer would pass for the next one. So after a
+        # silence the line rests for one more timeout and the gap between frames (3.5 characters).
+        quiet_s = RTU_TIMEOUT_S + 3.5 * 11 / baud
+        return cls(serial, make_client, timeout_s=RTU_TIMEOUT_S, quiet_s=quiet_s)
+
+    async def read(
+        self, unit: int, function: int, address: int, count: int, *, until: float
+    ) -> ModbusPDU:
+        """Ask one block and return the answer, which may be a Modbus exception.
+
+        `until` is the loop time by which it must be here. Raises MeterSilent.
+        """
+        loop = asyncio.get_running_loop()
+        rest_s = self._quiet_until - loop.time()
+        if rest_s > 0 and self._quiet_until < until:
+            await asyncio.sleep(rest_s)
+        timeout_s = min(self._timeout_s, until - loop.time())
+        if timeout_s < _LEAST_TIME_S:
+            raise MeterSilent(f"{self.name}: no time was left in this tick to ask unit {unit}.")
+        try:
+            async with asyncio.timeout(timeout_s):
+                client = await self._connected_client()
+                call = (
+                    client.read_input_registers if function == 4 else client.read_holding_registers
+                )
+                # Not connected is raised by the call itself, before there is anything to await.
+                answer = await call(address, count=count, device_id=unit)
+        except (TimeoutError, ModbusException, OSError) as error:
+            self._after_silence()
+            raise MeterSilent(
+                f"{self.name}: unit {unit} did not answer within {timeout_s:.1f} s; "
+                "check its power, wiring and address."
+            ) from error
+        self._silences = 0
+        return answer
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._silences = 0
+
+    async def _connected_client(self) -> ModbusBaseClient:
+        if self._client is None:
+            self._client = self._make_client()
+        if not self._client.connected and not await self._client.connect():
+            raise MeterSilent(
+                f"{self.name}: no connection; check the address, the port and the cable."
+            )
+        return self._client
+
+    def _after_silence(self) -> None:
+        self._quiet_until = asyncio.get_running_loop().time() + self._quiet_s
+        self._silences += 1
+        if self._silences >= _SILENCES_UNTIL_HANG_UP:
+            # A half-open connection (the meter was switched off and on) stays silent for ever.
+            self.close()
+
+
+class ModbusMeter:
+    """One meter on a bus, read by its profile."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        *,
+        unit: int,
+        profile: Profile,
+        invert: bool = False,
+        ct_ratio: float = 1.0,
+    ) -> None:
+        self._bus = bus
+        self._unit = unit
+        self._profile = profile
+        self._sign = -1.0 if invert else 1.0
+        self._ct_ratio = ct_ratio
+        self._fast = list(profile.blocks(slow=False))
+        self._all = list(profile.blocks())
+
+    @property
+    def bus(self) -> Bus:
+        return self._bus
+
+    async def read(self, *, slow: bool, budget_s: float) -> dict[str, float]:
+        """Read all points (without `slow`: those of each tick) in at most `budget_s` seconds.
+
+        Returns SI values by point name, with the site's sign and CT ratio applied; a point that
+        the meter has not or says is not available is left out. Raises MeterSilent, MeterBusy or
+        MeterRefused as soon as one block fails: the others are not asked any more.
+        """
+        until = asyncio.get_running_loop().time() + budget_s
+        values: dict[str, float] = {}
+        plan = self._all if slow else self._fast
+        for block in tuple(plan):
+            await self._read_block(block, until, values)
+        return {name: self._at_site(name, value) for name, value in values.items()}
+
+    async def _read_block(self, block: Block, until: float, into: dict[str, float]) -> None:
+        answer = await self._ask(block, until)
+        if answer.isError() and answer.exception_code == _ILLEGAL_ADDRESS:
+            for part in self._split(block):
+                await self._read_block(part, until, into)
+            return
+        if answer.isError():
+            reason = _EXCEPTIONS.get(answer.exception_code, "see its manual")
+            kind = MeterSilent if answer.exception_code == _GATEWAY_SILENT else MeterRefused
+            raise kind(
+                f"{self._bus.name}: unit {self._unit} answered with Modbus exception "
+                f"{answer.exception_code} at register {block.address}; {reason}."
+            )
+        if len(answer.registers) != block.count:
+            raise MeterRefused(
+                f"{self._bus.name}: unit {self._unit} gave {len(answer.registers)} registers "
+                f"instead of {block.count}; check the profile."
+            )
+        for point in block.points:
+            offset = point.address - block.address
+            value = self._profile.decode(point, answer.registers[offset : offset + point.registers])
+            if value is not None:
+                into[point.name] = value
+
+    async def _ask(self, block: Block, until: float) -> ModbusPDU:
+        loop = asyncio.get_running_loop()
+        while True:
+            answer = await self._bus.read(
+                self._unit, self._profile.device.function, block.address, block.count, until=until
+            )
+            if not (answer.isError() and answer.exception_code == _BUSY):
+                return answer
+            if loop.time() + _BUSY_PAUSE_S >= until:
+                raise MeterBusy(f"{self._bus.name}: unit {self._unit} is busy; it is asked again.")
+            await asyncio.sleep(_BUSY_PAUSE_S)
+
+    def _split(self, block: Block) -> list[Block]:
+        """Replace a block that the meter refuses by smaller ones, for good."""
+        # First without the unused registers in between, then point by point, at last not at all.
+        parts = list(plan_blocks(block.points, max_registers=block.count, gap=0))
+        if len(parts) == 1:
+            parts = [Block(address=p.address, count=p.registers, points=(p,)) for p in block.points]
+        if len(block.points) == 1:
+            parts = []
+            if block.points[0].name == "active_power":
+                raise MeterRefused(
+                    f"{self._bus.name}: unit {self._unit} has no register {block.address} for its "
+                    "power; this is another meter than the profile says."
+                )
+            log.warning("meter_has_no_such_point", point=block.points[0].name, unit=self._unit)
+        for plan in (self._fast, self._all):
+            if block in plan:
+                at = plan.index(block)
+                plan[at : at + 1] = parts
+        return parts
+
+    def _at_site(self, name: str, value: float) -> float:
+        if "power" in name.removeprefix("power_factor") or "energy" in name or "current" in name:
+            value *= self._ct_ratio
+        if name.startswith(("active_power", "reactive_power")):
+            value *= self._sign
+        return value

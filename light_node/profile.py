@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A meter's register map: read from TOML, checked, and planned into few requests."""
+
+import math
+import re
+import struct
+import tomllib
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from doorway import SettingsFault, decode_settings
+from light_node.errors import ProfileFault
+
+RegisterType = Literal[
+    "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64"
+]
+_FORMATS: dict[RegisterType, str] = {
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
+}
+_UNITS = {
+    "voltage": "V",
+    "current": "A",
+    "active_power": "W",
+    "apparent_power": "VA",
+    "reactive_power": "var",
+    "power_factor": "1",
+    "frequency": "Hz",
+    "energy": "Wh",
+    "reactive_energy": "varh",
+}
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the meter is spoken to."""
+
+    id: str
+    function: Literal[3, 4]
+    """3 = holding registers, 4 = input registers."""
+    word_order: Literal["big", "little"] = "big"
+    max_registers: Annotated[int, msgspec.Meta(ge=4, le=125)] = 80
+    """The longest block the meter answers."""
+    gap: Annotated[int, msgspec.Meta(ge=0, le=120)] = 16
+    """Unused registers that are rather read over than asked for separately."""
+    unsigned_invalid: Literal["", "ones"] = ""
+    """Bit pattern by which the meter says "not available" in unsigned points."""
+    signed_invalid: Literal["", "max", "min"] = ""
+    """The same in signed integer points. In floating point it is always NaN."""
+
+
+class SerialLine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the meter's RS-485 side is set to when it leaves the factory."""
+
+    baud: int = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stop: Literal[1, 2] = 1
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One value in the meter."""
+
+    name: str
+    address: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    """0-based, as it stands in the request."""
+    type: RegisterType
+    unit: str
+    scale: float = 1.0
+    """The value in `unit` is the register's number times this."""
+    every: Annotated[int, msgspec.Meta(ge=1)] = 1
+    """Read at each n-th tick only; during an event at each."""
+    range: tuple[float, float] | None = None
+    """Outside of it the value cannot be."""
+
+    @property
+    def registers(self) -> int:
+        return struct.calcsize(_FORMATS[self.type]) // 2
+
+    @property
+    def end(self) -> int:
+        return self.address + self.registers
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the facts are from."""
+
+    vendor: str
+    model: str
+    sources: tuple[str, ...] = ()
+    verified_on: tuple[str, ...] = ()
+    """Devices on which an installer has confirmed this map."""
+    notes: str = ""
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """One request: the registers [address, address + count) and the points within."""
+
+    address: int
+    count: int
+    points: tuple[Point, ...]
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
+    """A meter's register map."""
+
+    device: Device
+    meta: Meta
+    read: tuple[Point, ...]
+    serial: SerialLine = SerialLine()
+
+    @cached_property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        return {point.name: point.range for point in self.read if point.range is not None}
+
+    def blocks(self, *, slow: bool = True, gap: int | None = None) -> tuple[Block, ...]:
+        """Plan the requests; without `slow` only points of each tick; `gap` replaces the map's."""
+        points = [point for point in self.read if slow or point.every == 1]
+        return plan_blocks(
+            points,
+            max_registers=self.device.max_registers,
+            gap=self.device.gap if gap is None else gap,
+        )
+
+    def decode(self, point: Point, registers: Sequence[int]) -> float | None:
+        """Return the point's value in its unit, or None where the meter says "not available"."""
+        words = registers if self.device.word_order == "big" else list(reversed(registers))
+        raw = struct.pack(f">{len(words)}H", *words)
+        (number,) = struct.unpack(f">{_FORMATS[point.type]}", raw)
+        if isinstance(number, float):
+            return number * point.scale if math.isfinite(number) else None
+        return None if self._is_invalid(point.type, raw) else float(number * point.scale)
+
+    def encode(self, point: Point, value: float) -> list[int]:
+        """Return the registers by which the meter says `value`: the other way of `decode`."""
+        number = value / point.scale
+        if not point.type.startswith("float"):
+            number = round(number)
+        try:
+            raw = struct.pack(f">{_FORMATS[point.type]}", number)
+        except (struct.error, OverflowError) as error:
+            raise ProfileFault(
+                f"{self.device.id}: {value} {point.unit} does not fit the {point.type} of "
+                f"'{point.name}'; choose a smaller value."
+            ) from error
+        words = list(struct.unpack(f">{point.registers}H", raw))
+        return words if self.device.word_order == "big" else words[::-1]
+
+    def _is_invalid(self, kind: RegisterType, raw: bytes) -> bool:
+        if kind.startswith("uint"):
+            return self.device.unsigned_invalid == "ones" and raw == b"\xff" * len(raw)
+        sentinel = {
+            "": None,
+            "max": b"\x7f" + b"\xff" * (len(raw) - 1),
+            "min": b"\x80" + b"\x00" * (len(raw) - 1),
+        }[self.device.signed_invalid]
+        return raw == sentinel
+
+
+def plan_blocks(points: Iterable[Point], *, max_registers: int, gap: int) -> tuple[Block, ...]:
+    """Join neighbouring points into as few requests as the meter allows, in address order.
+
+    A block is never longer than `max_registers` and never reads over more than `gap` unused
+    registers at once.
+    """
+    planned: list[list[Point]] = []
+    for point in sorted(points, key=lambda p: p.address):
+        block = planned[-1] if planned else []
+        fits = block and (
+            point.address - block[-1].end <= gap and point.end - block[0].address <= max_registers
+        )
+        if fits:
+            block.append(point)
+        else:
+            planned.append([point])
+    return tuple(
+        Block(address=b[0].address, count=b[-1].end - b[0].address, points=tuple(b))
+        for b in planned
+    )
+
+
+def known_profiles() -> list[str]:
+    """Names of the maps that come with the light node."""
+    folder = resources.files("light_node") / "profiles"
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def load_profile(name: str, *, folder: Path | None = None) -> Profile:
+    """Load a map by its name ("sdm630"), or from a file of one's own if `name` ends in ".toml".
+
+    A relative file name counts from `folder`. Raises ProfileFault.
+    """
+    source: Traversable
+    if name.endswith(".toml"):
+        source = (folder or Path()) / name
+    elif name in (known := known_profiles()):
+        source = resources.files("light_node") / "profiles" / f"{name}.toml"
+    else:
+        raise ProfileFault(
+            f"there is no meter profile '{name}'; known are {', '.join(known)}, "
+            "or name a .toml file of your own."
+        )
+    try:
+        raw = tomllib.loads(source.read_text(encoding="utf-8"))
+        profile = decode_settings(raw, Profile, source=str(source), folder=folder or Path())
+    except SettingsFault as error:
+        raise ProfileFault(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise ProfileFault(f"{source}: the meter profile cannot be read: {error}.") from error
+    _check(profile, str(source))
+    return profile
+
+
+def _check(profile: Profile, source: str) -> None:
+    names = [point.name for point in profile.read]
+    for name in names:
+        if names.count(name) > 1:
+            raise ProfileFault(f"{source}: the point '{name}' stands there twice; keep one.")
+    if "active_power" not in names:
+        raise ProfileFault(f"{source}: the point 'active_power' is missing; without it no reading.")
+    last: Point | None = None
+    for point in sorted(profile.read, key=lambda p: p.address):
+        if last is not None and point.address < last.end:
+            raise ProfileFault(
+                f"{source}: '{point.name}' at {point.address} overlaps '{last.name}'; "
+                "check both addresses and types."
+            )
+        expected = _UNITS.get(re.sub(r"(_import|_export|_total)?(_l[123])?$", "", point.name))
+        if expected is not None and point.unit != expected:
+            raise ProfileFault(
+                f"{source}: '{point.name}' must be in {expected}, not {point.unit}; "
+                "put the factor into scale."
+            )
+        if point.scale == 0 or not math.isfinite(point.scale):
+            raise ProfileFault(f"{source}: the scale of '{point.name}' must be a finite factor.")
+        last = point
