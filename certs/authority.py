@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The authority: a folder of keys that issues certificates for VTNs, VENs and a site's MQTT.
+
+Three trees, so that nobody can play a part that is not theirs:
+
+    root-ecc (pathlen 1)                root-rsa (pathlen 1)            site-ca (pathlen 0)
+    ├── vtn-ca-ecc ── vtn-ecc           ├── vtn-ca-rsa ── vtn-rsa       ├── the broker
+    └── ven-ca-ecc ── each VEN          └── ven-ca-rsa ── VEN --rsa     └── light nodes, EMS
+
+A VTN certificate is good for a server only and a VEN certificate for a client only: a stolen VEN
+key cannot play the VTN to other VENs. ECC and RSA each have their own root, because a device that
+speaks RSA alone (rules 67, 68) cannot check an ECC signature further up. The building's network
+has a root of its own, so no certificate of the utility opens the building's broker.
+
+The folder: `ca.crt` (both OpenADR roots: what VTN and VENs trust), `site-ca.crt` (what the site's
+MQTT trusts), `authority/` (the authority's own keys, mode 0700) and a `.crt` and `.key` for each
+certificate issued. A `.crt` holds the certificate followed by its intermediate, as servers and
+clients load it; a `.key` has mode 0600. No file is ever overwritten.
+"""
+
+import enum
+import ipaddress
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certs.errors import AuthorityFault, NameRefused, UnreadableCertificate
+from oadr.fingerprint import fingerprint, sha256
+
+ROOT_LIFE = timedelta(days=20 * 365)
+INTERMEDIATE_LIFE = timedelta(days=10 * 365)
+LEAF_LIFE = timedelta(days=365)
+BACKDATED = timedelta(hours=24)
+"""A node whose clock has not been set yet still finds its certificate valid."""
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+_RESERVED = {"ca", "site-ca", "vtn-ecc", "vtn-rsa", "authority"}
+
+_PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+_Host = x509.DNSName | x509.IPAddress
+
+
+class SiteRole(enum.StrEnum):
+    """Who a certificate of the building's MQTT network is for."""
+
+    NODE = "mqtt-node"
+    EMS = "ems"
+    BROKER = "broker"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A certificate just written, and where."""
+
+    certificate: Path
+    """PEM: the certificate, then its intermediate if it has one."""
+    key: Path
+    """PEM (PKCS 8), unencrypted, mode 0600."""
+    sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Description:
+    """One certificate of a file in plain terms."""
+
+    subject: str
+    issuer: str
+    key: str
+    hosts: tuple[str, ...]
+    not_before_at: datetime
+    not_after_at: datetime
+    sha256: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signer:
+    certificate: x509.Certificate
+    key: _PrivateKey
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Authority:
+    """One folder of the authority; make it with `create`, come back to it with `open`.
+
+    >>> authority = Authority.create(folder)                               # doctest: +SKIP
+    >>> ecc, rsa = authority.vtn(["127.0.0.1", "vtn.example"])             # doctest: +SKIP
+    >>> authority.ven("hq").fingerprint                                    # doctest: +SKIP
+    'B0:2C:5F:11:9A:55:0E:7D:41:C3'
+    """
+
+    def __init__(self, folder: Path, now: Callable[[], datetime] = _utc_now) -> None:
+        self.folder = folder
+        self._now = now
+
+    @classmethod
+    def create(cls, folder: Path, *, now: Callable[[], datetime] = _utc_now) -> "Authority":
+        """Make every root and intermediate in `folder`, which must be new or empty.
+
+        All or nothing: the folder appears complete. Raises AuthorityFault.
+        """
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise AuthorityFault(
+                f"{folder} is already in use, and certs never overwrites: name a new folder."
+            )
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=".certs-", dir=folder.parent))
+        except OSError as error:
+            raise AuthorityFault(f"{folder} cannot be made: {error.strerror}.") from error
+        try:
+            cls(building, now)._found()  # noqa: SLF001 -- this class's own
+            building.chmod(0o755)  # what others may read lies here; the keys are closed one by one
+            building.rename(folder)
+        except OSError as error:
+            shutil.rmtree(building, ignore_errors=True)
+            raise AuthorityFault(f"{folder} cannot be filled: {error.strerror}.") from error
+        return cls(folder, now)
+
+    @classmethod
+    def open(cls, folder: Path, *, now: Callable[[], datetime] = _utc_now) -> "Authority":
+        """Come back to a folder that `create` made. Raises AuthorityFault if it is not one."""
+        authority = cls(folder, now)
+        if not (folder / "authority").is_dir():
+            raise AuthorityFault(
+                f"{folder} holds no authority; make one with: certs init --out {folder}"
+            )
+        return authority
+
+    @property
+    def trust(self) -> Path:
+        """Both OpenADR roots: what a VTN and a VEN trust."""
+        return self.folder / "ca.crt"
+
+    @property
+    def site_trust(self) -> Path:
+        """The root of the building's MQTT network."""
+        return self.folder / "site-ca.crt"
+
+    def vtn(self, hosts: Sequence[str]) -> tuple[Issued, Issued]:
+        """Issue `vtn-ecc` and `vtn-rsa` for the given names and addresses; (ECC, RSA), rule 68.
+
+        Raises NameRefused for no host or an odd one, AuthorityFault if one of them is there.
+        """
+        names = _checked_hosts(hosts)
+        self._refuse_overwriting("vtn-ecc", "vtn-rsa")
+        ecc, rsa_ = (
+            self._issue(
+                f"vtn-{algorithm}",
+                common_name=hosts[0],
+                by=f"vtn-ca-{algorithm}",
+                purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+                hosts=names,
+                key=_new_key(algorithm),
+            )
+            for algorithm in ("ecc", "rsa")
+        )
+        return ecc, rsa_
+
+    def ven(self, name: str, *, rsa: bool = False) -> Issued:
+        """Issue a VEN certificate with the common name `name`, ECC unless `rsa`.
+
+        Raises NameRefused or, if there is one of that name, AuthorityFault.
+        """
+        algorithm = "rsa" if rsa else "ecc"
+        return self._issue(
+            _checked_name(name),
+            common_name=name,
+            by=f"ven-ca-{algorithm}",
+            purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
+            key=_new_key(algorithm),
+        )
+
+    def site(self, name: str, role: SiteRole, *, hosts: Sequence[str] = ()) -> Issued:
+        """Issue a certificate of the building's MQTT network; its common name is the user name.
+
+        A broker needs at least one host, the others take none. Raises NameRefused, AuthorityFault.
+        """
+        broker = role is SiteRole.BROKER
+        if hosts and not broker:
+            raise NameRefused(
+                f"Only a broker's certificate names hosts; leave --host away for a {role}."
+            )
+        return self._issue(
+            _checked_name(name),
+            common_name=name,
+            by="site-ca",
+            purpose=(
+                ExtendedKeyUsageOID.SERVER_AUTH if broker else ExtendedKeyUsageOID.CLIENT_AUTH
+            ),
+            hosts=_checked_hosts(hosts) if broker else (),
+            key=_new_key("ecc"),
+        )
+
+    def _found(self) -> None:
+        (self.folder / "authority").mkdir(mode=0o700)
+        for algorithm in ("ecc", "rsa"):
+            root = self._sign_ca(
+                f"root-{algorithm}",
+                f"demandflex root {algorithm.upper()}",
+                algorithm,
+                None,
+                pathlen=1,
+            )
+            for party in ("vtn", "ven"):
+                self._sign_ca(
+                    f"{party}-ca-{algorithm}",
+                    f"demandflex {party.upper()} CA {algorithm.upper()}",
+                    algorithm,
+                    root,
+                    pathlen=0,
+                )
+        self._sign_ca("site-ca", "demandflex site CA", "ecc", None, pathlen=0)
+        roots = [self._own_certificate(f"root-{algorithm}") for algorithm in ("ecc", "rsa")]
+        _write(self.trust, b"".join(map(_pem, roots)), mode=0o644)
+        _write(self.site_trust, _pem(self._own_certificate("site-ca")), mode=0o644)
+
+    def _sign_ca(
+        self, stem: str, common_name: str, algorithm: str, by: _Signer | None, *, pathlen: int
+    ) -> _Signer:
+        key = _new_key(algorithm)
+        subject = _named(common_name)
+        life = ROOT_LIFE if by is None else INTERMEDIATE_LIFE
+        builder = self._draft(subject, by.certificate.subject if by else subject, key, life)
+        builder = (
+            builder.add_extension(
+                x509.BasicConstraints(ca=True, path_length=pathlen), critical=True
+            )
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(_authority_identifier(by.key if by else key), critical=False)
+        )
+        certificate = builder.sign(by.key if by else key, hashes.SHA256())
+        place = self.folder / "authority" / stem
+        _write(place.with_name(f"{stem}.key"), _key_pem(key), mode=0o600)
+        _write(place.with_name(f"{stem}.crt"), _pem(certificate), mode=0o644)
+        return _Signer(certificate=certificate, key=key)
+
+    def _issue(
+        self,
+        stem: str,
+        *,
+        common_name: str,
+        by: str,
+        purpose: x509.ObjectIdentifier,
+        key: _PrivateKey,
+        hosts: Iterable[_Host] = (),
+    ) -> Issued:
+        self._refuse_overwriting(stem)
+        signer = self._signer(by)
+        life = min(LEAF_LIFE, signer.certificate.not_valid_after_utc - self._now())
+        if life <= timedelta(0):
+            raise AuthorityFault(
+                f"{by} of {self.folder} has expired: make a new authority with certs init."
+            )
+        # RSA without ECDHE (rule 67) carries the session key under the certificate's own key
+        usage = _key_usage(
+            digital_signature=True, key_encipherment=isinstance(key, rsa.RSAPrivateKey)
+        )
+        builder = self._draft(_named(common_name), signer.certificate.subject, key, life)
+        builder = (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(usage, critical=True)
+            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(_authority_identifier(signer.key), critical=False)
+        )
+        if names := list(hosts):
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        certificate = builder.sign(signer.key, hashes.SHA256())
+        chain = (
+            b""
+            if signer.certificate.subject == signer.certificate.issuer
+            else _pem(signer.certificate)
+        )
+        issued = self._paths(stem)
+        try:
+            _write(issued[1], _key_pem(key), mode=0o600)
+            _write(issued[0], _pem(certificate) + chain, mode=0o644)
+        except OSError as error:
+            raise AuthorityFault(
+                f"{error.filename} cannot be written: {error.strerror}."
+            ) from error
+        der = certificate.public_bytes(serialization.Encoding.DER)
+        return Issued(
+            certificate=issued[0], key=issued[1], sha256=sha256(der), fingerprint=fingerprint(der)
+        )
+
+    def _draft(
+        self, subject: x509.Name, issuer: x509.Name, key: _PrivateKey, life: timedelta
+    ) -> x509.CertificateBuilder:
+        now = self._now()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - BACKDATED)
+            .not_valid_after(now + life)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
+        )
+
+    def _paths(self, stem: str) -> tuple[Path, Path]:
+        return self.folder / f"{stem}.crt", self.folder / f"{stem}.key"
+
+    def _refuse_overwriting(self, *stems: str) -> None:
+        for path in (path for stem in stems for path in self._paths(stem)):
+            if path.exists():
+                raise AuthorityFault(
+                    f"{path} is there already, and certs never overwrites: "
+                    "move it away first or choose another name."
+                )
+
+    def _own_certificate(self, stem: str) -> x509.Certificate:
+        return x509.load_pem_x509_certificate(
+            (self.folder / "authority" / f"{stem}.crt").read_bytes()
+        )
+
+    def _signer(self, stem: str) -> _Signer:
+        path = self.folder / "authority" / f"{stem}.key"
+        try:
+            key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+            certificate = self._own_certificate(stem)
+        except (OSError, ValueError, TypeError) as error:
+            raise AuthorityFault(
+                f"{path} or its certificate cannot be read ({error}): "
+                "restore the authority's folder from its copy."
+            ) from error
+        assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
+        return _Signer(certificate=certificate, key=key)
+
+
+def describe(path: Path) -> tuple[Description, ...]:
+    """Every certificate of a PEM file in its order: the one issued first, then its issuers.
+
+    Raises UnreadableCertificate.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise UnreadableCertificate(f"{path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise UnreadableCertificate(
+            f"{path} holds no PEM certificate; name a .crt or .pem file."
+        ) from error
+    return tuple(map(_described, found))
+
+
+def _described(certificate: x509.Certificate) -> Description:
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    return Description(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        key=_kind_of_key(certificate),
+        hosts=_hosts_of(certificate),
+        not_before_at=certificate.not_valid_before_utc,
+        not_after_at=certificate.not_valid_after_utc,
+        sha256=sha256(der),
+        fingerprint=fingerprint(der),
+    )
+
+
+def _kind_of_key(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECC {key.curve.name}"
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    return type(key).__name__
+
+
+def _hosts_of(certificate: x509.Certificate) -> tuple[str, ...]:
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names)
+
+
+def _checked_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise NameRefused(
+            f"'{name}' is no name for a certificate: use up to 64 of A-Z a-z 0-9 . _ - "
+            "and begin with a letter or a digit."
+        )
+    if name in _RESERVED:
+        raise NameRefused(f"'{name}' is a name of the authority itself: choose another.")
+    return name
+
+
+def _checked_hosts(hosts: Sequence[str]) -> tuple[_Host, ...]:
+    if not hosts:
+        raise NameRefused("A server needs at least one --host: the name or address others call.")
+    return tuple(map(_checked_host, dict.fromkeys(hosts)))
+
+
+def _checked_host(host: str) -> _Host:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    if len(host) > 64 or not _HOST.fullmatch(host):
+        raise NameRefused(
+            f"'{host}' is no host name or address: "
+            "write it like vtn.example, 192.0.2.7 or 2001:db8::7."
+        )
+    return x509.DNSName(host)
+
+
+def _new_key(algorithm: str) -> _PrivateKey:
+    if algorithm == "rsa":
+        return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def _named(common_name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def _key_usage(
+    *,
+    digital_signature: bool = False,
+    key_encipherment: bool = False,
+    key_cert_sign: bool = False,
+    crl_sign: bool = False,
+) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=key_encipherment,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_identifier(issuer: _PrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _key_pem(key: _PrivateKey) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _write(path: Path, content: bytes, *, mode: int) -> None:
+    """Write a new file with its mode set from its first byte on; never an existing one."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""certs init / vtn / ven / client / show."""
+
+from pathlib import Path
+
+import click
+
+from certs.authority import Authority, Issued, SiteRole, describe
+from doorway import Door, show, show_json
+
+
+def _example(*lines: str) -> str:
+    r"""An epilog whose lines click leaves alone (its \b)."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+_FOLDER = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("pki"),
+    show_default=True,
+    help="The authority's folder.",
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(
+    cls=Door,
+    epilog=_example(
+        "certs init --out pki", "certs vtn --dir pki --host vtn.example", "certs ven hq --dir pki"
+    ),
+)
+def main() -> None:
+    """A small certificate authority for OpenADR trials and a building's MQTT network."""
+
+
+@main.command(epilog=_example("certs init --out pki"))
+@click.option(
+    "--out",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("pki"),
+    show_default=True,
+    help="A folder that is new or empty.",
+)
+def init(folder: Path) -> None:
+    """Make the roots and intermediates.
+
+    Keep the folder's subfolder authority/ off line: who holds it can issue certificates.
+    """
+    authority = Authority.create(folder)
+    show(f"made the authority in {folder}")
+    show(f"  VTN and VENs trust      {authority.trust}")
+    show(f"  the site's MQTT trusts  {authority.site_trust}")
+
+
+@main.command(epilog=_example("certs vtn --dir pki --host 127.0.0.1 --host vtn.example"))
+@_FOLDER
+@click.option("--host", "hosts", multiple=True, required=True, help="Name or address; repeatable.")
+@_JSON
+def vtn(folder: Path, hosts: tuple[str, ...], *, as_json: bool) -> None:
+    """Issue the VTN's two certificates, ECC and RSA."""
+    _report(Authority.open(folder).vtn(hosts), as_json=as_json)
+
+
+@main.command(epilog=_example("certs ven hq --dir pki"))
+@click.argument("name")
+@_FOLDER
+@click.option("--rsa", is_flag=True, help="RSA-2048 instead of ECC P-256.")
+@_JSON
+def ven(name: str, folder: Path, *, rsa: bool, as_json: bool) -> None:
+    """Issue a VEN's certificate; give its fingerprint to the VTN's operator."""
+    _report((Authority.open(folder).ven(name, rsa=rsa),), as_json=as_json)
+
+
+@main.command(
+    epilog=_example(
+        "certs client broker --kind broker --host 127.0.0.1 --dir pki",
+        "certs client node-1 --kind mqtt-node --dir pki",
+        "certs client ems-1 --kind ems --dir pki",
+    )
+)
+@click.argument("name")
+@_FOLDER
+@click.option(
+    "--kind",
+    type=click.Choice([role.value for role in SiteRole]),
+    required=True,
+    help="Who it is for; the common name NAME is the MQTT user name.",
+)
+@click.option("--host", "hosts", multiple=True, help="Of a broker: name or address; repeatable.")
+@_JSON
+def client(name: str, folder: Path, kind: str, hosts: tuple[str, ...], *, as_json: bool) -> None:
+    """Issue a certificate for the building's MQTT network."""
+    issued = Authority.open(folder).site(name, SiteRole(kind), hosts=hosts)
+    _report((issued,), as_json=as_json)
+
+
+@main.command("show", epilog=_example("certs show pki/hq.crt"))
+@click.argument("file", type=click.Path(path_type=Path))
+@_JSON
+def show_file(file: Path, *, as_json: bool) -> None:
+    """Show every certificate of a PEM file, with its OpenADR fingerprint."""
+    found = describe(file)
+    if as_json:
+        show_json(found)
+        return
+    for number, each in enumerate(found):
+        if number:
+            show("")
+        show(f"subject      {each.subject}")
+        show(f"issuer       {each.issuer}")
+        show(f"key          {each.key}")
+        if each.hosts:
+            show(f"hosts        {', '.join(each.hosts)}")
+        show(f"valid        {each.not_before_at:%Y-%m-%d} to {each.not_after_at:%Y-%m-%d} (UTC)")
+        show(f"SHA-256      {each.sha256}")
+        show(f"fingerprint  {each.fingerprint}")
+
+
+def _report(issued: tuple[Issued, ...], *, as_json: bool) -> None:
+    if as_json:
+        show_json(
+            [
+                {
+                    "certificate": str(each.certificate),
+                    "key": str(each.key),
+                    "sha256": each.sha256,
+                    "fingerprint": each.fingerprint,
+                }
+                for each in issued
+            ]
+        )
+        return
+    for each in issued:
+        show(f"issued {each.certificate} and {each.key.name}")
+        show(f"  fingerprint  {each.fingerprint}")
+        show(f"  SHA-256      {each.sha256}")

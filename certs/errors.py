@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the certificate tool.
+
+Fault
+└── CertsFault
+    ├── AuthorityFault     the authority's folder is missing, half there, or already used
+    ├── NameRefused        a name or host that no certificate may carry
+    └── UnreadableCertificate   the file holds no PEM certificate
+"""
+
+from doorway import Fault
+
+
+class CertsFault(Fault):
+    """A refusal of the certificate tool; no file was written."""
+
+
+class AuthorityFault(CertsFault):
+    """The folder cannot be used as asked; the sentence names the file."""
+
+
+class NameRefused(CertsFault):
+    """The name or host would not make a sound certificate."""
+
+
+class UnreadableCertificate(CertsFault):
+    """There is no certificate to show in the file."""

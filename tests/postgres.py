@@ -1,0 +1,123 @@
+"""A throw-away PostgreSQL cluster: made for one test run, gone after it."""
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+MISSING = (
+    "PostgreSQL's server programs are missing, and the tests of the store need them: "
+    "run scripts/packages as root, or apt-get install postgresql."
+)
+
+
+class PostgresMissing(Exception):
+    """The machine has no PostgreSQL; the sentence says what to install."""
+
+
+def server_programs() -> Path:
+    """The folder of initdb, postgres and psql. Debian keeps it off the PATH, one per version."""
+    versions = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin/initdb"),
+        key=lambda program: float(program.parts[-3]),
+    )
+    if versions:
+        return versions[-1].parent
+    if found := shutil.which("initdb"):
+        return Path(found).resolve().parent
+    raise PostgresMissing(MISSING)
+
+
+class PostgresCluster:
+    """One running server on a Unix socket and on a port of 127.0.0.1, without fsync."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._programs = server_programs()
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self._numbers = itertools.count(1)
+        self._as_user: list[str] = []
+        if os.geteuid() == 0:  # the server refuses to run as root
+            owner = pwd.getpwnam("postgres")
+            os.chown(self._folder, owner.pw_uid, owner.pw_gid)
+            self._as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+        self._server: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        state = self._folder / "state"
+        subprocess.run(
+            [
+                *self._as_user,
+                str(self._programs / "initdb"),
+                *("--pgdata", str(state), "--username=postgres", "--auth=trust"),
+                *("--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self._folder,
+        )
+        settings = {
+            "fsync": "off",
+            "full_page_writes": "off",
+            "synchronous_commit": "off",
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self._folder),
+            "port": str(self.port),
+            "shared_buffers": "32MB",
+            "logging_collector": "off",
+        }
+        flags = [f"--{name}={value}" for name, value in settings.items()]
+        with (self._folder / "server.log").open("wb") as log:
+            # SIGINT, a fast shutdown, also reaches the server when the test run itself is killed
+            life = [*self._as_user, *(["--pdeathsig=INT"] if self._as_user else [])]
+            self._server = subprocess.Popen(
+                [*life, str(self._programs / "postgres"), "-D", str(state), *flags],
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
+            )
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            if self._server.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(
+                    "The throw-away PostgreSQL did not start: "
+                    + (self._folder / "server.log").read_text(errors="replace")[-2000:]
+                )
+            time.sleep(0.05)
+
+    def fresh(self) -> tuple[str, str]:
+        """Make an empty database; its name and its SQLAlchemy URL (over the Unix socket)."""
+        name = f"test_{next(self._numbers)}"
+        self._say(f"CREATE DATABASE {name}")
+        return name, f"postgresql+asyncpg://postgres@/{name}?host={self._folder}&port={self.port}"
+
+    def tcp_url(self, name: str) -> str:
+        """The same database by its port on 127.0.0.1, as operators write it."""
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/{name}"
+
+    def drop(self, name: str) -> None:
+        self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def stop(self) -> None:
+        if self._server is not None:
+            self._server.send_signal(signal.SIGQUIT)  # immediate: nothing in it is worth saving
+            self._server.wait(10)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        ready = [str(self._programs / "pg_isready"), "-q", "-h", str(self._folder)]
+        return subprocess.run([*ready, "-p", str(self.port)], check=False).returncode == 0
+
+    def _say(self, statement: str) -> None:
+        psql = [str(self._programs / "psql"), "-X", "-q", "-U", "postgres", "-d", "postgres"]
+        where = ["-h", str(self._folder), "-p", str(self.port)]
+        subprocess.run(
+            [*psql, *where, "-v", "ON_ERROR_STOP=1", "-c", statement],
+            check=True,
+            capture_output=True,
+        )
