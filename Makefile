@@ -1,0 +1,41 @@
+# Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check unit story lock clean
+
+PY := .venv/bin/python
+WHOLE := $(wildcard tests/story tests/interop)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv with everything a developer needs
+	@scripts/setup dev
+
+demo: ## the whole path on this machine, from an event to verified curtailment (KEEP=1: stay up)
+	@scripts/setup run
+	@$(PY) -m demo $(if $(KEEP),--keep)
+
+test: unit story ## every test; installs what they need where it may
+
+check: setup ## ruff, mypy, and the contracts of direction between the packages
+	@.venv/bin/ruff check . scripts/setup
+	@.venv/bin/ruff format --check . scripts/setup
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+unit: setup packages ## the unit tests alone, in seconds
+	@$(PY) -m pytest tests/unit
+
+story: setup packages ## whole stories on real sockets, with other people's software too
+	@$(PY) -m pytest $(WHOLE)
+
+lock: setup ## renew requirements/*.txt from pyproject.toml
+	@scripts/lock
+
+clean: ## remove .venv and everything that was made here
+	rm -rf .venv build dist demo/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: packages
+packages:
+	@scripts/packages
