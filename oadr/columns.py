@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The intervals of a report as columns: 225 rows are five lists, not a thousand objects.
+
+starts_at   14:00:00  14:00:04  14:00:08 ...
+column "P"      41.2      41.0     None  ...   None: the point has no payload in that interval
+column "E"      7.1       7.2      7.2   ...
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from oadr.codec import (
+    FLOAT,
+    PERCENT,
+    Element,
+    Own,
+    Word,
+    at,
+    clark,
+    escape,
+    maybe,
+    read,
+    write,
+)
+from oadr.errors import Unbuildable
+from oadr.moments import read_duration, read_instant, write_duration, write_instant
+from oadr.vocabulary import DataQuality
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadControl:
+    """One aspect of a load's control state."""
+
+    minimum: float | None = maybe("oadr:oadrMin")
+    maximum: float | None = maybe("oadr:oadrMax")
+    current: float = at("oadr:oadrCurrent")
+    normal: float | None = maybe("oadr:oadrNormal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceStatus:
+    """The payload of TELEMETRY_STATUS (rules 331 and 334)."""
+
+    online: bool = at("oadr:oadrOnline")
+    manual_override: bool = at("oadr:oadrManualOverride")
+    capacity: LoadControl | None = maybe("oadr:oadrLoadControlState/oadr:oadrCapacity")
+    level_offset: LoadControl | None = maybe("oadr:oadrLoadControlState/oadr:oadrLevelOffset")
+    percent_offset: LoadControl | None = maybe("oadr:oadrLoadControlState/oadr:oadrPercentOffset")
+    set_point: LoadControl | None = maybe("oadr:oadrLoadControlState/oadr:oadrSetPoint")
+
+
+Value = float | ResourceStatus
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """What one point (rID) says in each interval. All sequences are as long as the report's.
+
+    `values[i]` is None where the point has no payload in interval i. `quality`, `confidence` (0 to
+    100) and `accuracy` (in units of the value) are empty where no interval has any.
+    """
+
+    r_id: str
+    values: tuple[Value | None, ...]
+    quality: tuple[str | None, ...] = ()
+    confidence: tuple[int | None, ...] = ()
+    accuracy: tuple[float | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intervals:
+    """The intervals of one report, ascending (rule 314); half open.
+
+    `starts_at`, `durations` and `uids` are as long as the report or, where no interval has any,
+    empty. A missing duration is point data (rule 315). Columns stand in the order of their rID.
+    """
+
+    count: int
+    starts_at: tuple[datetime | None, ...] = ()
+    durations: tuple[timedelta | None, ...] = ()
+    uids: tuple[str | None, ...] = ()
+    columns: tuple[Column, ...]
+
+    def column(self, r_id: str) -> Column | None:
+        """The column of a point, or None where the report does not carry it."""
+        return next((column for column in self.columns if column.r_id == r_id), None)
+
+
+_QUALITY = Word(DataQuality)
+_DTSTART = clark("xcal:dtstart")
+_DURATION = clark("xcal:duration")
+_UID = clark("xcal:uid")
+_PAYLOAD = clark("oadr:oadrReportPayload")
+_RID = clark("ei:rID")
+_CONFIDENCE = clark("ei:confidence")
+_ACCURACY = clark("ei:accuracy")
+_FLOAT = clark("ei:payloadFloat")
+_STATUS = clark("oadr:oadrPayloadResourceStatus")
+_DATA_QUALITY = clark("oadr:oadrDataQuality")
+
+
+class _Draft:
+    """One column while it is being read: sparse, filled up at the end."""
+
+    __slots__ = ("accuracy", "confidence", "quality", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[int, Value] = {}
+        self.quality: dict[int, str] = {}
+        self.confidence: dict[int, int] = {}
+        self.accuracy: dict[int, float] = {}
+
+
+class _IntervalsCode(Own):
+    """strm:intervals of a report <-> Intervals; written by hand because telemetry is bulk."""
+
+    tags = (clark("strm:intervals"),)
+
+    def read(self, element: Element) -> Intervals:
+        count = len(element)
+        starts_at: list[datetime | None] = [None] * count
+        durations: list[timedelta | None] = [None] * count
+        uids: list[str | None] = [None] * count
+        drafts: dict[str, _Draft] = {}
+        for index, interval in enumerate(element):
+            for child in interval:
+                tag = child.tag
+                if tag == _PAYLOAD:
+                    _read_payload(child, index, drafts)
+                elif tag == _DTSTART:
+                    starts_at[index] = read_instant(child[0].text or "")
+                elif tag == _DURATION:
+                    durations[index] = read_duration(child[0].text or "")
+                elif tag == _UID:
+                    uids[index] = child[0].text or ""
+                else:
+                    raise ValueError("an interval of a report carries oadrReportPayload only")
+        return Intervals(
+            count=count,
+            starts_at=_filled(starts_at),
+            durations=_filled(durations),
+            uids=_filled(uids),
+            columns=tuple(_column(r_id, drafts[r_id], count) for r_id in sorted(drafts)),
+        )
+
+    def write(self, intervals: Intervals, parts: list[str]) -> None:
+        try:
+            self._write(intervals, parts)
+        except (ValueError, TypeError, IndexError) as error:
+            raise Unbuildable(f"intervals: {error}.") from error
+
+    def _write(self, intervals: Intervals, parts: list[str]) -> None:
+        if intervals.count < 1:
+            raise ValueError("there must be at least one")
+        if list(intervals.columns) != sorted(intervals.columns, key=lambda column: column.r_id):
+            raise ValueError("the columns do not stand in the order of their rID")
+        columns = [(_head(column), column) for column in intervals.columns]
+        parts.append("<strm:intervals>")
+        for index in range(intervals.count):
+            parts.append("<ei:interval>")
+            if (at_ := _get(intervals.starts_at, index)) is not None:
+                parts.append(
+                    f"<xcal:dtstart><xcal:date-time>{write_instant(at_)}</xcal:date-time></xcal:dtstart>"
+                )
+            if (length := _get(intervals.durations, index)) is not None:
+                parts.append(
+                    f"<xcal:duration><xcal:duration>{write_duration(length)}</xcal:duration></xcal:duration>"
+                )
+            if (uid := _get(intervals.uids, index)) is not None:
+                parts.append(f"<xcal:uid><xcal:text>{escape(uid)}</xcal:text></xcal:uid>")
+            before = len(parts)
+            for head, column in columns:
+                _write_payload(head, column, index, parts)
+            if len(parts) == before:
+                raise ValueError(f"interval {index} has no payload")
+            parts.append("</ei:interval>")
+        parts.append("</strm:intervals>")
+
+
+def _read_payload(payload: Element, index: int, drafts: dict[str, _Draft]) -> None:
+    value: Value | None = None
+    draft = _Draft()
+    for child in payload:
+        tag = child.tag
+        if tag == _RID:
+            draft = drafts.setdefault(child.text or "", draft)
+            if index in draft.values:
+                raise ValueError(f"interval {index} has two payloads for the rID '{child.text}'")
+        elif tag == _FLOAT:
+            value = FLOAT.read(child[0].text or "")
+        elif tag == _DATA_QUALITY:
+            draft.quality[index] = _QUALITY.read(child.text or "")
+        elif tag == _STATUS:
+            value = read(ResourceStatus, child)
+        elif tag == _CONFIDENCE:
+            draft.confidence[index] = PERCENT.read(child.text or "")
+        elif tag == _ACCURACY:
+            draft.accuracy[index] = FLOAT.read(child.text or "")
+    if value is None:
+        raise ValueError(
+            f"interval {index} carries a payload that is neither a number nor a status"
+        )
+    draft.values[index] = value
+
+
+def _column(r_id: str, draft: _Draft, count: int) -> Column:
+    return Column(
+        r_id=r_id,
+        values=tuple(map(draft.values.get, range(count))),
+        quality=_spread(draft.quality, count),
+        confidence=_spread(draft.confidence, count),
+        accuracy=_spread(draft.accuracy, count),
+    )
+
+
+def _spread(sparse: Mapping[int, T], count: int) -> tuple[T | None, ...]:
+    return tuple(map(sparse.get, range(count))) if sparse else ()
+
+
+def _filled(items: list[T | None]) -> tuple[T | None, ...]:
+    return tuple(items) if any(item is not None for item in items) else ()
+
+
+def _get(items: Sequence[T | None], index: int) -> T | None:
+    return items[index] if items else None
+
+
+def _head(column: Column) -> str:
+    return f"<oadr:oadrReportPayload><ei:rID>{escape(column.r_id)}</ei:rID>"
+
+
+def _write_payload(head: str, column: Column, index: int, parts: list[str]) -> None:
+    value = column.values[index]
+    if value is None:
+        return
+    parts.append(head)
+    if (confidence := _get(column.confidence, index)) is not None:
+        parts.append(f"<ei:confidence>{PERCENT.write(confidence)}</ei:confidence>")
+    if (accuracy := _get(column.accuracy, index)) is not None:
+        parts.append(f"<ei:accuracy>{FLOAT.write(accuracy)}</ei:accuracy>")
+    if isinstance(value, ResourceStatus):
+        parts.append("<oadr:oadrPayloadResourceStatus>")
+        write(value, parts)
+        parts.append("</oadr:oadrPayloadResourceStatus>")
+    else:
+        parts.append(
+            f"<ei:payloadFloat><ei:value>{FLOAT.write(value)}</ei:value></ei:payloadFloat>"
+        )
+    if (quality := _get(column.quality, index)) is not None:
+        parts.append(f"<oadr:oadrDataQuality>{_QUALITY.write(quality)}</oadr:oadrDataQuality>")
+    parts.append("</oadr:oadrReportPayload>")
+
+
+INTERVALS = _IntervalsCode()
