@@ -421,7 +421,7 @@ def _shape(hint: Any) -> tuple[Any, bool, bool]:
         inner = [arg for arg in typing.get_args(hint) if arg is not types.NoneType]
         return inner[0], True, False
     if origin is tuple:
-        return typing.get_args(hint)[0], True, True
+        return typing.get_args(hint)[0], False, True
     return hint, False, False
 
 

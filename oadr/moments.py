@@ -16,6 +16,7 @@ def read_instant(text: str) -> datetime:
 
     Raises ValueError where the Z is missing: an instant without a zone could mean anything.
     """
+    text = text.strip()
     if not text.endswith("Z"):
         raise ValueError(f"the instant '{text}' does not end in Z (rule 1)")
     try:

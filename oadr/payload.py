@@ -51,7 +51,7 @@ _OPEN = {kind: f'<{name} ei:schemaVersion="2.0b">' for kind, name in NAME_OF.ite
 _CLOSE = {kind: f"</{name}>" for kind, name in NAME_OF.items()}
 
 _ENCODING = re.compile(rb"""\A\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["']""")
-_SIGNED = clark("oadr:oadrSignedObject")
+_PAYLOAD = clark("oadr:oadrPayload")
 _REQUEST_ID = clark("pyld:requestID")
 
 
@@ -60,8 +60,8 @@ def build(message: Message) -> bytes:
 
     Raises Unbuildable, naming the field, for a value the standard has no place for.
 
-    >>> build(poll.Poll(ven_id="0042"))[-97:]
-    b'...'
+    >>> build(poll.Poll(ven_id="0042"))[-66:-40]
+    b'</oadr:oadrPoll></oadr:oad'
     """
     kind = type(message)
     parts = [_HEAD, _OPEN[kind]]
@@ -79,11 +79,10 @@ def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> Message:
     cannot be acted on (an application error is the answer).
     """
     root = tree(body, max_bytes=max_bytes)
-    validate(root)
-    signed = root[-1]
-    if root.tag != clark("oadr:oadrPayload") or signed.tag != _SIGNED:
+    if root.tag != _PAYLOAD:
         raise SchemaInvalid("The root element is not oadrPayload.")
-    element = signed[0]
+    validate(root)
+    element = root[-1][0]
     try:
         message: Message = read(CLASS_OF[str(element.tag)], element)
     except InvalidContent as error:
