@@ -110,19 +110,22 @@ class _Count:
         return str(int(value))
 
 
+_finite = math.isfinite
+
+
 class _Float:
     """xs:float; NaN and infinities are refused: nothing can be done with them."""
 
     @staticmethod
     def read(text: str) -> float:
         value = float(text)
-        if not math.isfinite(value):
+        if not _finite(value):
             raise ValueError(f"'{text}' is not a finite number")
         return value
 
     @staticmethod
     def write(value: float) -> str:
-        if not math.isfinite(value):
+        if not _finite(value):
             raise ValueError(f"{value} is not a finite number")
         return repr(float(value))
 
@@ -173,10 +176,12 @@ class Word:
         self._words: Collection[str] = frozenset(member.value for member in words)
 
     def read(self, text: str) -> str:
-        return " ".join(text.split())
+        return text if text in self._words else " ".join(text.split())
 
     def write(self, value: str) -> str:
-        if value not in self._words and not self._OWN.fullmatch(value):
+        if value in self._words:
+            return value
+        if not self._OWN.fullmatch(value):
             raise ValueError(f"'{value}' is not in the standard's list and does not begin with x-")
         return escape(value)
 

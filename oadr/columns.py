@@ -6,7 +6,7 @@ column "P"      41.2      41.0     None  ...   None: the point has no payload in
 column "E"      7.1       7.2      7.2   ...
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -90,60 +90,130 @@ class Intervals:
 
 
 _QUALITY = Word(DataQuality)
-_DTSTART = clark("xcal:dtstart")
+_INTERVAL = clark("ei:interval")
+_INSTANT = clark("xcal:date-time")
 _DURATION = clark("xcal:duration")
-_UID = clark("xcal:uid")
-_PAYLOAD = clark("oadr:oadrReportPayload")
+_UID = clark("xcal:text")
 _RID = clark("ei:rID")
 _CONFIDENCE = clark("ei:confidence")
 _ACCURACY = clark("ei:accuracy")
-_FLOAT = clark("ei:payloadFloat")
+_VALUE = clark("ei:value")
 _STATUS = clark("oadr:oadrPayloadResourceStatus")
 _DATA_QUALITY = clark("oadr:oadrDataQuality")
+_FOREIGN = (clark("ei:signalPayload"), clark("oadr:oadrGBPayload"))
+
+
+class _Sparse(list[T | None]):
+    """A list that is filled from the left, leaving None where nothing is put."""
+
+    def put(self, index: int, item: T) -> None:
+        if len(self) < index:
+            self.extend([None] * (index - len(self)))
+        self.append(item)
+
+    def whole(self, count: int) -> tuple[T | None, ...]:
+        """As a tuple of `count`, or the empty tuple where nothing was ever put."""
+        if not self:
+            return ()
+        self.extend([None] * (count - len(self)))
+        return tuple(self)
 
 
 class _Draft:
-    """One column while it is being read: sparse, filled up at the end."""
+    """One column while it is being read."""
 
     __slots__ = ("accuracy", "confidence", "quality", "values")
 
     def __init__(self) -> None:
-        self.values: dict[int, Value] = {}
-        self.quality: dict[int, str] = {}
-        self.confidence: dict[int, int] = {}
-        self.accuracy: dict[int, float] = {}
+        self.values: _Sparse[Value] = _Sparse()
+        self.quality: _Sparse[str] = _Sparse()
+        self.confidence: _Sparse[int] = _Sparse()
+        self.accuracy: _Sparse[float] = _Sparse()
 
 
 class _IntervalsCode(Own):
-    """strm:intervals of a report <-> Intervals; written by hand because telemetry is bulk."""
+    """strm:intervals of a report <-> Intervals; written by hand because telemetry is bulk.
+
+    Reading walks the leaves only, in document order: the schema has already said that each rID
+    stands before the value, the quality and the rest of its payload.
+    """
 
     tags = (clark("strm:intervals"),)
 
     def read(self, element: Element) -> Intervals:
         count = len(element)
-        starts_at: list[datetime | None] = [None] * count
-        durations: list[timedelta | None] = [None] * count
-        uids: list[str | None] = [None] * count
+        starts_at: _Sparse[datetime] = _Sparse()
+        durations: _Sparse[timedelta] = _Sparse()
+        uids: _Sparse[str] = _Sparse()
         drafts: dict[str, _Draft] = {}
-        for index, interval in enumerate(element):
-            for child in interval:
-                tag = child.tag
-                if tag == _PAYLOAD:
-                    _read_payload(child, index, drafts)
-                elif tag == _DTSTART:
-                    starts_at[index] = read_instant(child[0].text or "")
-                elif tag == _DURATION:
-                    durations[index] = read_duration(child[0].text or "")
-                elif tag == _UID:
-                    uids[index] = child[0].text or ""
-                else:
-                    raise ValueError("an interval of a report carries oadrReportPayload only")
+        lengths: dict[str, timedelta] = {}
+        index = -1
+        draft = None
+        for leaf in element.iter(
+            _INTERVAL,
+            _INSTANT,
+            _DURATION,
+            _UID,
+            _RID,
+            _CONFIDENCE,
+            _ACCURACY,
+            _VALUE,
+            _STATUS,
+            _DATA_QUALITY,
+            *_FOREIGN,
+        ):
+            tag, text = leaf.tag, leaf.text or ""
+            if tag == _VALUE:
+                assert draft is not None
+                draft.values.put(index, FLOAT.read(text))
+            elif tag == _RID:
+                draft = drafts.get(text)
+                if draft is None:
+                    draft = drafts[text] = _Draft()
+                elif len(draft.values) > index:
+                    raise ValueError(f"interval {index} has two payloads for the rID '{text}'")
+            elif tag == _DATA_QUALITY:
+                assert draft is not None
+                draft.quality.put(index, _QUALITY.read(text))
+            elif tag == _INSTANT:
+                starts_at.put(index, read_instant(text))
+            elif tag == _DURATION:
+                text = text.strip()
+                if text:  # the element of this name around the one that has the text
+                    if text not in lengths:
+                        lengths[text] = read_duration(text)
+                    durations.put(index, lengths[text])
+            elif tag == _INTERVAL:
+                index += 1
+                draft = None
+            elif tag == _UID:
+                uids.put(index, text)
+            elif tag == _STATUS:
+                assert draft is not None
+                draft.values.put(index, read(ResourceStatus, leaf))
+            elif tag == _CONFIDENCE:
+                assert draft is not None
+                draft.confidence.put(index, PERCENT.read(text))
+            elif tag == _ACCURACY:
+                assert draft is not None
+                draft.accuracy.put(index, FLOAT.read(text))
+            else:
+                raise ValueError("an interval of a report carries oadrReportPayload only")
         return Intervals(
             count=count,
-            starts_at=_filled(starts_at),
-            durations=_filled(durations),
-            uids=_filled(uids),
-            columns=tuple(_column(r_id, drafts[r_id], count) for r_id in sorted(drafts)),
+            starts_at=starts_at.whole(count),
+            durations=durations.whole(count),
+            uids=uids.whole(count),
+            columns=tuple(
+                Column(
+                    r_id=r_id,
+                    values=draft.values.whole(count),
+                    quality=draft.quality.whole(count),
+                    confidence=draft.confidence.whole(count),
+                    accuracy=draft.accuracy.whole(count),
+                )
+                for r_id, draft in sorted(drafts.items())
+            ),
         )
 
     def write(self, intervals: Intervals, parts: list[str]) -> None:
@@ -178,50 +248,6 @@ class _IntervalsCode(Own):
                 raise ValueError(f"interval {index} has no payload")
             parts.append("</ei:interval>")
         parts.append("</strm:intervals>")
-
-
-def _read_payload(payload: Element, index: int, drafts: dict[str, _Draft]) -> None:
-    value: Value | None = None
-    draft = _Draft()
-    for child in payload:
-        tag = child.tag
-        if tag == _RID:
-            draft = drafts.setdefault(child.text or "", draft)
-            if index in draft.values:
-                raise ValueError(f"interval {index} has two payloads for the rID '{child.text}'")
-        elif tag == _FLOAT:
-            value = FLOAT.read(child[0].text or "")
-        elif tag == _DATA_QUALITY:
-            draft.quality[index] = _QUALITY.read(child.text or "")
-        elif tag == _STATUS:
-            value = read(ResourceStatus, child)
-        elif tag == _CONFIDENCE:
-            draft.confidence[index] = PERCENT.read(child.text or "")
-        elif tag == _ACCURACY:
-            draft.accuracy[index] = FLOAT.read(child.text or "")
-    if value is None:
-        raise ValueError(
-            f"interval {index} carries a payload that is neither a number nor a status"
-        )
-    draft.values[index] = value
-
-
-def _column(r_id: str, draft: _Draft, count: int) -> Column:
-    return Column(
-        r_id=r_id,
-        values=tuple(map(draft.values.get, range(count))),
-        quality=_spread(draft.quality, count),
-        confidence=_spread(draft.confidence, count),
-        accuracy=_spread(draft.accuracy, count),
-    )
-
-
-def _spread(sparse: Mapping[int, T], count: int) -> tuple[T | None, ...]:
-    return tuple(map(sparse.get, range(count))) if sparse else ()
-
-
-def _filled(items: list[T | None]) -> tuple[T | None, ...]:
-    return tuple(items) if any(item is not None for item in items) else ()
 
 
 def _get(items: Sequence[T | None], index: int) -> T | None:

@@ -60,8 +60,8 @@ def build(message: Message) -> bytes:
 
     Raises Unbuildable, naming the field, for a value the standard has no place for.
 
-    >>> build(poll.Poll(ven_id="0042"))[-66:-40]
-    b'</oadr:oadrPoll></oadr:oad'
+    >>> build(poll.Poll(ven_id="0042"))[-65:-37]
+    b'venID></oadr:oadrPoll></oadr'
     """
     kind = type(message)
     parts = [_HEAD, _OPEN[kind]]
