@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ems-bridge: the reference EMS, and what an installer or a BMS vendor needs on the line."""
+
+import asyncio
+import contextlib
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import msgspec
+
+from doorway import Door, configure_logs, load_settings, show, show_json
+from ems_bridge.asyncapi import document, schemas, to_yaml
+from ems_bridge.broker import broker_at
+from ems_bridge.errors import MessageRefused
+from ems_bridge.link import Incoming
+from ems_bridge.messages import Message, decode, encode
+from ems_bridge.plant import Plant, SimulatedPlant, plant_at
+from ems_bridge.probe import Target, listen, send_lease, set_override
+from ems_bridge.reference_app import ReferenceApp
+from ems_bridge.reference_ems import ReferenceEms
+from ems_bridge.settings import Settings
+from ems_bridge.topics import Topics
+from ems_bridge.words import in_words
+
+Command = Callable[..., None]
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@click.group(cls=Door)
+@click.version_option(version("demandflex"), prog_name="ems-bridge")
+def main() -> None:
+    """The MQTT line between a light node and the building's EMS."""
+
+
+def _place(command: Command) -> Command:
+    """The options that say where on the line we are; the command gets `settings`."""
+
+    @functools.wraps(command)
+    def with_settings(
+        *,
+        config: Path | None,
+        site: str | None,
+        node: str | None,
+        ems: str | None,
+        broker: str | None,
+        ca: Path | None,
+        cert: Path | None,
+        key: Path | None,
+        username: str,
+        password_file: Path | None,
+        protocol: Literal["3.1.1", "5"],
+        verbose: bool,
+        **rest: Any,
+    ) -> None:
+        configure_logs(verbose=verbose)
+        if config is not None:
+            if broker or ca or cert or key or username or password_file:
+                raise click.UsageError("the --config file names the broker; leave its options out.")
+            settings = load_settings(config, Settings)
+            named = {"site": site, "node": node, "ems": ems}
+            settings = msgspec.structs.replace(
+                settings, **{name: value for name, value in named.items() if value is not None}
+            )
+        elif site is None or node is None:
+            raise click.UsageError("name the place: --site and --node, or a --config file.")
+        else:
+            at = broker_at(
+                broker or "mqtt://127.0.0.1:1883",
+                ca=ca,
+                cert=cert,
+                key=key,
+                username=username,
+                password_file=password_file,
+                protocol=protocol,
+            )
+            settings = Settings(site=site, node=node, ems=ems or "ems", broker=at)
+        Topics(settings.site, settings.node).ems_ack(settings.ems)
+        command(settings=settings, **rest)
+
+    options = (
+        click.option(
+            "--config",
+            type=FILE,
+            envvar="EMS_BRIDGE_CONFIG",
+            help="Settings (TOML); instead of the options on broker and certificates.",
+        ),
+        click.option("--site", help="The site's name on the topic tree."),
+        click.option("--node", help="The light node's name on the topic tree."),
+        click.option("--ems", help="The EMS's name on the topic tree.  [default: ems]"),
+        click.option(
+            "--broker", help="mqtt://host:port, or mqtts:// for TLS.  [default: mqtt://127.0.0.1]"
+        ),
+        click.option("--ca", type=FILE, help="The authority that the broker's certificate is of."),
+        click.option("--cert", type=FILE, help="Our certificate, for mutual TLS."),
+        click.option("--key", type=FILE, help="The private key of --cert."),
+        click.option("--username", default="", help="A user the broker knows."),
+        click.option("--password-file", type=FILE, help="A file that holds the user's password."),
+        click.option(
+            "--protocol",
+            type=click.Choice(["3.1.1", "5"]),
+            default="3.1.1",
+            show_default=True,
+            help="The version of MQTT.",
+        ),
+        click.option("--verbose", is_flag=True, help="Log more."),
+    )
+    wrapped: Command = with_settings
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _run(act: Coroutine[Any, Any, None]) -> None:
+    """Run until it is done, or until SIGTERM or Ctrl-C, which is a clean end."""
+
+    async def until_signal() -> None:
+        task = asyncio.ensure_future(act)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(until_signal())
+
+
+@main.command()
+@_place
+@click.option("--plant", help="tcp://host:port of the building's load port; else a simulated one.")
+@click.option("--rated-kw", type=click.FloatRange(min=0, min_open=True), help="The plant's size.")
+def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> None:
+    r"""Run the reference EMS: it obeys set-points and answers them, as a BMS should.
+
+    \b
+    Example, against a broker on this machine, with a simulated plant:
+      ems-bridge reference --site town-hall --node node-1 --ems bms
+    """
+    asked: dict[str, Any] = {}
+    if plant is not None:
+        asked["plant"] = plant
+    if rated_kw is not None:
+        asked["rated_w"] = rated_kw * 1000
+    settings = msgspec.structs.replace(settings, **asked)
+    load: Plant = SimulatedPlant(rated_w=settings.rated_w, monotonic=time.monotonic)
+    if settings.plant:
+        load = plant_at(settings.plant)
+    app = ReferenceApp(
+        settings.broker,
+        Topics(settings.site, settings.node),
+        settings.ems,
+        core=ReferenceEms(rated_w=settings.rated_w, ramp_w_per_s=settings.ramp_w_per_s),
+        plant=load,
+        now=_now,
+        monotonic=time.monotonic,
+        version=f"reference {version('demandflex')}",
+        heartbeat_s=settings.heartbeat_s,
+        step_s=settings.step_s,
+    )
+    _run(app.run())
+
+
+@main.command()
+@_place
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
+def watch(settings: Settings, count: int | None, *, as_json: bool) -> None:
+    r"""Show every message on the node's topics: a table at a terminal, lines elsewhere.
+
+    \b
+    Example:
+      ems-bridge watch --site town-hall --node node-1 --broker mqtt://192.0.2.7
+    """
+    if as_json:
+        _run(_follow(settings, count, _json_line))
+    elif sys.stdout.isatty():
+        # rich waits for its use, to save memory on a field device
+        from ems_bridge.table import LiveTable  # noqa: PLC0415
+
+        with LiveTable(Topics(settings.site, settings.node)) as table:
+            _run(_follow(settings, count, table.add))
+    else:
+        root = Topics(settings.site, settings.node).root
+        _run(_follow(settings, count, functools.partial(_plain_line, root)))
+
+
+async def _follow(settings: Settings, count: int | None, tell: Callable[[Incoming], None]) -> None:
+    told = 0
+    async with contextlib.aclosing(listen(settings, _now)) as messages:
+        async for incoming in messages:
+            tell(incoming)
+            told += 1
+            if told == count:
+                return
+
+
+def _json_line(incoming: Incoming) -> None:
+    line: dict[str, Any] = {
+        "topic": incoming.topic,
+        "at": incoming.at,
+        "retained": incoming.retained,
+        "message": None,
+    }
+    if incoming.payload:
+        try:
+            line["message"] = decode(incoming.payload)
+        except MessageRefused as fault:
+            line["refused"] = str(fault)
+    click.echo(msgspec.json.encode(line).decode())
+
+
+def _plain_line(root: str, incoming: Incoming) -> None:
+    mark = " (retained)" if incoming.retained else ""
+    where = incoming.topic.removeprefix(f"{root}/")
+    show(f"{incoming.at:%H:%M:%S.%f}  {where:<24} {_said(incoming)}{mark}")
+
+
+def _said(incoming: Incoming) -> str:
+    if not incoming.payload:
+        return "(cleared)"
+    try:
+        return in_words(decode(incoming.payload))
+    except MessageRefused as fault:
+        return f"REFUSED {fault}"
+
+
+@main.command()
+@_place
+@click.option("--delta-kw", type=float, help="A change against the natural load; -5 reduces.")
+@click.option("--max-kw", type=float, help="A limit that the load must not exceed.")
+@click.option("--min-kw", type=float, help="A limit that the load must not fall below.")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.FloatRange(1, 900),
+    default=30.0,
+    show_default=True,
+    help="Seconds to hold it.",
+)
+@click.option("--ramp-kw-per-s", type=click.FloatRange(min=0, min_open=True), help="The ramp.")
+@click.option("--force", is_flag=True, help="Even while a lease of an event is in force.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON message a line.")
+def send(
+    *,
+    settings: Settings,
+    delta_kw: float | None,
+    max_kw: float | None,
+    min_kw: float | None,
+    seconds: float,
+    ramp_kw_per_s: float | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    r"""Send the EMS a short lease, show its answers, and release it again: an installer's probe.
+
+    \b
+    Example, 5 kW less for 30 seconds:
+      ems-bridge send --site town-hall --node node-1 --delta-kw -5 --for 30
+    """
+    if (delta_kw is None) == (max_kw is None and min_kw is None):
+        raise click.UsageError("give --delta-kw, or --max-kw and/or --min-kw.")
+    target = Target(
+        delta_w=_watts(delta_kw),
+        max_w=_watts(max_kw),
+        min_w=_watts(min_kw),
+        ramp_w_per_s=_watts(ramp_kw_per_s),
+    )
+
+    def heard(message: Message) -> None:
+        if as_json:
+            click.echo(encode(message).decode())
+        else:
+            show(f"{_now():%H:%M:%S.%f}  {in_words(message)}")
+
+    _run(send_lease(settings, _now, target=target, hold_s=seconds, force=force, heard=heard))
+
+
+def _watts(kilowatts: float | None) -> float | None:
+    return None if kilowatts is None else kilowatts * 1000
+
+
+@main.command()
+@click.argument("state", type=click.Choice(["on", "off"]))
+@_place
+@click.option("--reason", default="a person at the building", show_default=True, help="Why.")
+@click.option(
+    "--for-minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How long; else until it is switched off.",
+)
+def override(settings: Settings, state: str, reason: str, for_minutes: float | None) -> None:
+    r"""Opt the building out (on), or take that back (off), in the EMS's name.
+
+    \b
+    Example, out for an hour:
+      ems-bridge override on --site town-hall --node node-1 --reason inspection --for-minutes 60
+    """
+    until = None
+    if for_minutes is not None:
+        if state == "off":
+            raise click.UsageError("--for-minutes belongs to 'override on'.")
+        until = _now() + timedelta(minutes=for_minutes)
+
+    async def act() -> None:
+        said = await set_override(settings, _now, active=state == "on", reason=reason, until=until)
+        show(f"{in_words(said)} ({settings.ems})")
+
+    _run(act())
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON instead of YAML.")
+@click.option("--only-schemas", is_flag=True, help="Only the JSON Schemas of the messages.")
+def schema(*, as_json: bool, only_schemas: bool) -> None:
+    r"""Print the contract: topics and messages as an AsyncAPI 3.0 document (docs/asyncapi.yaml).
+
+    \b
+    Example:
+      ems-bridge schema > asyncapi.yaml
+    """
+    contract = schemas() if only_schemas else document()
+    if as_json:
+        show_json(contract)
+    else:
+        click.echo(to_yaml(contract), nl=False)

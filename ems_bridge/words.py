@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each message as one line for a person."""
+
+from datetime import datetime
+
+from ems_bridge.messages import (
+    Acknowledgement,
+    EmsStatus,
+    EventNotice,
+    Heartbeat,
+    Message,
+    NodeStatus,
+    Override,
+    Sample,
+    SetPoint,
+    Verdict,
+)
+
+
+def in_words(message: Message) -> str:
+    """What the message says, in a line."""
+    match message:
+        case SetPoint():
+            return _setpoint(message)
+        case Acknowledgement():
+            applied = "" if message.applied_w is None else f", applied {watts(message.applied_w)}"
+            reason = f": {message.reason}" if message.reason else ""
+            return f"{message.status} seq {message.seq}{applied}{reason}"
+        case Heartbeat():
+            return f"beat {message.counter}"
+        case EmsStatus() | NodeStatus():
+            return f"{message.state} {message.version}".rstrip()
+        case Override():
+            until = f" until {clock(message.until)}" if message.until else ""
+            return f"override on{until}: {message.reason}" if message.active else "override off"
+        case EventNotice():
+            return _notice(message)
+        case Sample():
+            values = ", ".join(f"{name} {value:g}" for name, value in message.values.items())
+            return f"{values} ({message.quality})"
+        case Verdict():
+            return (
+                f"{message.verdict}: asked for {watts(message.target_w)}, "
+                f"measured {watts(message.actual_w)}"
+            )
+
+
+def watts(value: float) -> str:
+    """A power in the unit a person would use."""
+    return f"{value / 1000:,.1f} kW" if abs(value) >= 1000 else f"{value:.0f} W"
+
+
+def clock(instant: datetime) -> str:
+    return f"{instant:%H:%M:%S}Z"
+
+
+def _setpoint(order: SetPoint) -> str:
+    if order.release:
+        return f"seq {order.seq}: release ({order.reason.event_id})"
+    targets = {"change": order.delta_w, "at most": order.max_w, "at least": order.min_w}
+    target = ", ".join(f"{name} {watts(w)}" for name, w in targets.items() if w is not None)
+    return (
+        f"seq {order.seq}: {target} from {clock(order.not_before)} until "
+        f"{clock(order.not_after)} ({order.reason.event_id})"
+    )
+
+
+def _notice(notice: EventNotice) -> str:
+    if notice.status == "none":
+        return "no event"
+    value = "" if notice.value is None else f" {notice.value:g} {notice.unit}".rstrip()
+    opt = f", {notice.opt}" if notice.opt else ""
+    return f"{notice.event_id} {notice.status}: {notice.signal_name}{value}{opt}"
