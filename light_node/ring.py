@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ring: readings on disk for a week, quarter-hour energies for a season.
+
+What may be lost, and when: a reading counts from its commit on. Until then it is in memory only,
+is handed to nobody, and a power cut takes it: up to `commit_s` of readings in quiet times, none
+near an event, where each is committed at once. What was handed out is on the disk (WAL,
+synchronous=FULL) and keeps its row id; ids only rise, also over restarts.
+
+Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean
+of its good readings times the time they cover; what they do not cover is not made up.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from light_node.errors import RingFault
+from light_node.quality import UNUSABLE, Quality, to_text
+from light_node.reading import Reading
+
+VERSION = 1
+QUARTER_S = 900
+READINGS_KEPT_S = 7 * 86_400
+QUARTERS_KEPT_S = 90 * 86_400
+_PURGE_EVERY_S = 3600.0
+
+_SCHEMA = """
+CREATE TABLE boot (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE
+);
+CREATE TABLE meter (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE
+);
+CREATE TABLE reading (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    boot INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    meter INTEGER NOT NULL,
+    k INTEGER NOT NULL,
+    starts_at REAL NOT NULL,
+    watts REAL,
+    energy_wh REAL,
+    quality INTEGER NOT NULL,
+    start_error_ms REAL NOT NULL,
+    took_ms REAL NOT NULL,
+    UNIQUE (boot, seq)
+);
+CREATE INDEX reading_by_time ON reading (meter, starts_at);
+CREATE TABLE quarter (
+    meter INTEGER NOT NULL,
+    starts_at INTEGER NOT NULL,
+    energy_wh REAL NOT NULL,
+    covered_s REAL NOT NULL,
+    imported INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (meter, starts_at)
+) WITHOUT ROWID;
+CREATE TABLE event_span (
+    event_id TEXT PRIMARY KEY,
+    starts_at REAL NOT NULL,
+    ends_at REAL NOT NULL
+);
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Columns:
+    """Readings as columns of equal length, oldest row first."""
+
+    ids: list[int]
+    starts_at: list[float]
+    watts: list[float | None]
+    energy_wh: list[float | None]
+    quality: list[Quality]
+
+    def texts(self) -> list[str]:
+        return [to_text(quality) for quality in self.quality]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarter:
+    """A quarter of an hour: [starts_at, starts_at + 900 s)."""
+
+    starts_at: int
+    watts: float
+    """Mean power over the time covered."""
+    covered_s: float
+    """For how long there were good readings; 900 when imported."""
+    imported: bool
+
+
+class Ring:
+    """One SQLite file. Each method is one transaction; any thread may call, one at a time."""
+
+    def __init__(self, path: Path, *, boot: str, interval_s: float) -> None:
+        """Open or make the file. `boot` names this run of the node. Raises RingFault."""
+        self._path = path
+        self._interval_s = interval_s
+        self._lock = threading.Lock()
+        self._committed_at = self._purged_at = 0.0
+        self._meters: dict[str, int] = {}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute("PRAGMA busy_timeout=5000")
+            self._db.execute("PRAGMA cache_size=-2000")
+            self._open(boot)
+        except (sqlite3.Error, OSError) as error:
+            raise RingFault(
+                f"{path}: the readings cannot be kept there: {error}; check the folder, its "
+                "owner and the free space."
+            ) from error
+
+    def _open(self, boot: str) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > VERSION:
+            raise RingFault(
+                f"{self._path}: a newer light node wrote this file (version {version}); "
+                "update this program."
+            )
+        with self._transaction():
+            if version == 0:
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={VERSION}")
+            self._db.execute("INSERT OR IGNORE INTO boot (id) VALUES (?)", (boot,))
+            (self._boot,) = self._db.execute(
+                "SELECT number FROM boot WHERE id = ?", (boot,)
+            ).fetchone()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            self._meters.clear()  # some of the numbers may have gone with it
+            raise
+        self._db.execute("COMMIT")
+
+    # --- what comes in -------------------------------------------------------------------------
+
+    def commit(self, readings: Sequence[Reading], *, now: float) -> None:
+        """Put readings on the disk and bring their quarters up to date; now and then, purge.
+
+        Raises RingFault when the disk refuses; then none of them is in.
+        """
+        try:
+            with self._lock, self._transaction() as db:
+                db.executemany(
+                    "INSERT INTO reading (boot, seq, meter, k, starts_at, watts, energy_wh,"
+                    " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    [self._row(reading) for reading in readings],
+                )
+                touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
+                for meter, starts_at in touched:
+                    self._sum_up(self._number(meter), starts_at)
+                self._purge_in_time(now)
+        except sqlite3.Error as error:
+            raise RingFault(
+                f"{self._path}: readings cannot be written: {error}; make room on the disk."
+            ) from error
+
+    def import_quarters(
+        self, meter: str, quarters: Iterable[tuple[int, float]], *, now: float
+    ) -> int:
+        """Take in earlier days: (starts_at, mean watts) of quarters; returns how many.
+
+        Raises RingFault, and takes in nothing, when one of them overlaps measured readings or lies
+        in the future.
+        """
+        rows = sorted(quarters)
+        with self._lock, self._transaction() as db:
+            number = self._number(meter)
+            for starts_at, watts in rows:
+                if starts_at + QUARTER_S > now:
+                    raise RingFault("the history reaches into the future; cut it at this hour.")
+                cursor = db.execute(
+                    "INSERT INTO quarter (meter, starts_at, energy_wh, covered_s, imported)"
+                    " VALUES (?, ?, ?, ?, 1) ON CONFLICT (meter, starts_at) DO UPDATE SET"
+                    " energy_wh = excluded.energy_wh WHERE imported = 1",
+                    (number, starts_at, watts * QUARTER_S / 3600, QUARTER_S),
+                )
+                if cursor.rowcount == 0:
+                    raise _Overlap(starts_at)
+        return len(rows)
+
+    def mark_event(self, event_id: str, starts_at: float, ends_at: float) -> None:
+        """Keep the readings of the days around [starts_at, ends_at) for as long as quarters."""
+        with self._lock, self._transaction() as db:
+            db.execute(
+                "INSERT INTO event_span VALUES (?, ?, ?) ON CONFLICT (event_id) DO UPDATE SET"
+                " starts_at = excluded.starts_at, ends_at = excluded.ends_at",
+                (event_id, starts_at, ends_at),
+            )
+
+    # --- what goes out -------------------------------------------------------------------------
+
+    def readings(self, meter: str, *, after: int, limit: int) -> Columns:
+        """Rows with an id above `after`, oldest first."""
+        return self._select(meter, "id > ? ORDER BY id LIMIT ?", (after, limit))
+
+    def span(self, meter: str, starts_at: float, ends_at: float, *, limit: int) -> Columns:
+        """Rows with starts_at in [starts_at, ends_at), in the order of time."""
+        return self._select(
+            meter,
+            "starts_at >= ? AND starts_at < ? ORDER BY starts_at, id LIMIT ?",
+            (starts_at, ends_at, limit),
+        )
+
+    def quarters(self, meter: str, starts_at: float, ends_at: float) -> list[Quarter]:
+        """Quarters with starts_at in [starts_at, ends_at), in the order of time."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT starts_at, energy_wh * 3600 / covered_s, covered_s, imported FROM quarter"
+                " WHERE meter = ? AND starts_at >= ? AND starts_at < ? AND covered_s > 0"
+                " ORDER BY starts_at",
+                (self._known(meter), starts_at, ends_at),
+            ).fetchall()
+        return [
+            Quarter(starts_at=at, watts=watts, covered_s=covered, imported=bool(imported))
+            for at, watts, covered, imported in rows
+        ]
+
+    def row_count(self) -> int:
+        """How many readings are kept, of all meters."""
+        with self._lock:
+            (count,) = self._db.execute("SELECT count(*) FROM reading").fetchone()
+        return int(count)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _select(self, meter: str, where: str, arguments: tuple[float, ...]) -> Columns:
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, starts_at, watts, energy_wh, quality FROM reading"  # noqa: S608 - `where` is one of two constants above
+                f" WHERE meter = ? AND {where}",
+                (self._known(meter), *arguments),
+            ).fetchall()
+        ids, starts, watts, energies, qualities = zip(*rows, strict=True) if rows else ((),) * 5
+        return Columns(
+            ids=list(ids),
+            starts_at=list(starts),
+            watts=list(watts),
+            energy_wh=list(energies),
+            quality=[Quality(flags) for flags in qualities],
+        )
+
+    def _row(self, reading: Reading) -> tuple[object, ...]:
+        return (
+            self._boot,
+            reading.seq,
+            self._number(reading.meter),
+            reading.k,
+            reading.starts_at,
+            reading.watts,
+            reading.energy_wh,
+            int(reading.quality),
+            round(reading.start_error_s * 1000, 2),
+            round(reading.took_s * 1000, 2),
+        )
+
+    def _number(self, meter: str) -> int:
+        if meter not in self._meters:
+            self._db.execute("INSERT OR IGNORE INTO meter (id) VALUES (?)", (meter,))
+            self._meters[meter] = self._known(meter)
+        return self._meters[meter]
+
+    def _known(self, meter: str) -> int:
+        row = self._db.execute("SELECT number FROM meter WHERE id = ?", (meter,)).fetchone()
+        return row[0] if row else -1
+
+    def _sum_up(self, meter: int, starts_at: int) -> None:
+        """Bring one quarter up to date; one that covers less than what is there changes nothing."""
+        self._db.execute(
+            "INSERT INTO quarter (meter, starts_at, energy_wh, covered_s)"
+            " SELECT meter, ?1, avg(watts) * covered / 3600, covered FROM"
+            "  (SELECT meter, watts, min(?2, count(*) OVER () * ?3) AS covered FROM reading"
+            "   WHERE meter = ?4 AND starts_at >= ?1 AND starts_at < ?1 + ?2"
+            "   AND watts IS NOT NULL AND quality & ?5 = 0)"
+            " WHERE true GROUP BY meter HAVING count(*) > 0"
+            " ON CONFLICT (meter, starts_at) DO UPDATE SET energy_wh = excluded.energy_wh,"
+            "  covered_s = excluded.covered_s, imported = 0"
+            " WHERE excluded.covered_s >= covered_s",
+            (starts_at, QUARTER_S, self._interval_s, meter, int(UNUSABLE)),
+        )
+
+    def _purge_in_time(self, now: float) -> None:
+        """Purge once an hour, and never within an hour of a leap of the clock.
+
+        A clock that is wrong for a while must not cost a week of readings.
+        """
+        if not 0 <= now - self._committed_at < 2 * _PURGE_EVERY_S:
+            self._purged_at = now
+        elif now - self._purged_at >= _PURGE_EVERY_S:
+            self._purge(now)
+            self._purged_at = now
+        self._committed_at = now
+
+    def _purge(self, now: float) -> None:
+        day_s = 86_400
+        self._db.execute("DELETE FROM quarter WHERE starts_at < ?", (now - QUARTERS_KEPT_S,))
+        self._db.execute("DELETE FROM event_span WHERE ends_at < ?", (now - QUARTERS_KEPT_S,))
+        self._db.execute(
+            "DELETE FROM reading WHERE starts_at < ? AND NOT EXISTS (SELECT 1 FROM event_span"
+            " WHERE reading.starts_at >= event_span.starts_at - ?"
+            " AND reading.starts_at < event_span.ends_at + ?)",
+            (now - READINGS_KEPT_S, day_s, day_s),
+        )
+
+
+class _Overlap(RingFault):
+    def __init__(self, starts_at: int) -> None:
+        super().__init__(
+            f"the history overlaps what this node has measured itself (from {starts_at} epoch "
+            "seconds on); cut it before that, nothing was taken in."
+        )
