@@ -140,7 +140,7 @@ class _IntervalsCode(Own):
 
     tags = (clark("strm:intervals"),)
 
-    def read(self, element: Element) -> Intervals:
+    def read(self, element: Element) -> Intervals:  # noqa: C901, PLR0912 - flat: it is the hot path
         count = len(element)
         starts_at: _Sparse[datetime] = _Sparse()
         durations: _Sparse[timedelta] = _Sparse()
