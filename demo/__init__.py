@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""To be filled."""
+"""The whole path on one machine: real sockets, real programs, a real building's load."""
