@@ -24,7 +24,7 @@ from ems_bridge.messages import (
 from ems_bridge.settings import Settings
 from ems_bridge.topics import Topics
 
-CONNECT_WAIT_S = 10.0
+CONNECT_WAIT_S = 5.0
 """Somebody is watching: longer than this nobody waits for a broker."""
 ANSWER_WAIT_S = 10.0
 """An EMS accepts or rejects at once; only moving the load takes time."""
