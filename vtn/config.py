@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vtn.toml -> one frozen Settings."""
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from doorway import SettingsFault, load_settings
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+"""0 takes any free port."""
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+asyncpg",
+    "postgres": "postgresql+asyncpg",
+}
+
+
+class VtnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[vtn]: who we are."""
+
+    id: Text
+    """The vtnID in every message; case matters (rule 512)."""
+    url: str = ""
+    """Where VENs reach us; for people to read."""
+
+
+class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One certificate of the VTN with its intermediates, and its key (both PEM)."""
+
+    cert: Path
+    key: Path
+
+
+class OpenAdrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[openadr]: the listener that VENs speak to."""
+
+    certificates: Annotated[tuple[Chain, ...], msgspec.Meta(min_length=1)]
+    """An ECC and an RSA chain serve every certified VEN (rules 67 and 68)."""
+    client_ca: Path
+    """PEM: the roots whose VEN certificates are let in."""
+    host: str = "0.0.0.0"  # noqa: S104 - VENs come from outside; mutual TLS is the door
+    port: Port = 8443
+    max_bytes: Positive = 1024 * 1024
+    """Longer bodies are refused (413)."""
+    poll_interval_s: Positive = 10
+    """What VENs are told in oadrRequestedOadrPollFreq (rule 403)."""
+    resend_after_s: Positive = 10
+    """A message handed out this long ago and not answered is handed out again."""
+
+
+class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[store]: the database."""
+
+    url: Text = "sqlite:///vtn.db"
+    """`sqlite:///FILE` (relative to the settings file) or `postgresql://USER@HOST/NAME`."""
+
+
+class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[operator]: the listener of the operator's API."""
+
+    token_file: Path
+    """Holds the bearer token; mode 0600, made by `vtn init`."""
+    host: str = "127.0.0.1"
+    port: Port = 8444
+
+
+class ReportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[reports]: what is asked of every VEN that registers its reports."""
+
+    automatic: bool = True
+    back_s: Positive = 60
+    """reportBackDuration of the automatic requests."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything of vtn.toml."""
+
+    vtn: VtnSettings
+    openadr: OpenAdrSettings
+    operator: OperatorSettings
+    store: StoreSettings = StoreSettings()
+    reports: ReportSettings = ReportSettings()
+
+
+def load(path: Path) -> Settings:
+    """Read vtn.toml; `store.url` comes back with its driver and an absolute SQLite file.
+
+    Raises SettingsFault, naming the key, for a file that cannot be used.
+    """
+    settings = load_settings(path, Settings)
+    try:
+        url = store_url(settings.store.url, folder=path.resolve().parent)
+    except ValueError as error:
+        raise SettingsFault(f"{path}: [store] url: {error}") from error
+    return msgspec.structs.replace(settings, store=StoreSettings(url=url))
+
+
+def store_url(text: str, *, folder: Path) -> str:
+    """`sqlite:///vtn.db` -> `sqlite+aiosqlite:////folder/vtn.db`; PostgreSQL gets asyncpg.
+
+    Raises ValueError for another database.
+    """
+    scheme, separator, rest = text.partition("://")
+    scheme = scheme.partition("+")[0]
+    driver = _DRIVERS.get(scheme)
+    if not separator or driver is None:
+        raise ValueError(
+            f"'{text}' is no database of ours; write sqlite:///FILE or postgresql://USER@HOST/NAME."
+        )
+    if scheme != "sqlite":
+        return f"{driver}://{rest}"
+    file = rest.removeprefix("/")
+    if not file:
+        raise ValueError(f"'{text}' names no file; write sqlite:///vtn.db.")
+    return f"{driver}:///{folder / file}"

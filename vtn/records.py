@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the VTN knows, as plain values: what the store gives back and the desk hands on."""
+
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from oadr.event import Event
+from oadr.opt import CreateOpt
+from oadr.report import Report, ReportRequest
+from oadr.vocabulary import OptType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ven:
+    """A VEN the operator has let in, registered or not."""
+
+    ven_id: str
+    name: str
+    certificate_sha256: str
+    """64 lower-case hex digits over the DER certificate: its identity."""
+    added_at: datetime
+    added_by: str
+    revoked_at: datetime | None = None
+    registration_id: str | None = None
+    registered_at: datetime | None = None
+    report_only: bool = False
+    poll_interval_s: float | None = None
+    """Its own poll interval; None takes the VTN's."""
+    last_contact_at: datetime | None = None
+    """Of its last message; up to 30 s behind after a crash."""
+    resources: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+    @property
+    def registered(self) -> bool:
+        return self.registration_id is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """The short OpenADR fingerprint, for people to read out."""
+        return bytes.fromhex(self.certificate_sha256)[-10:].hex(":").upper()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    group_id: str
+    name: str
+    ven_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketContext:
+    uri: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventAnswer:
+    """How a VEN stands to an event: its latest oadrCreatedEvent, then its oadrCreateOpt (206)."""
+
+    ven_id: str
+    opt_type: OptType
+    """For the VEN as a whole."""
+    modification_number: int
+    at: datetime
+    response_code: str
+    description: str = ""
+    resources: Mapping[str, OptType] = field(default_factory=dict)
+    """Resources that stand otherwise, or were named in an oadrCreateOpt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How far one event has come to one VEN."""
+
+    ven_id: str
+    handed_modification: int | None
+    """The last modification handed out."""
+    handed_at: datetime | None
+    attempts: int
+    """Hand-outs of that modification."""
+    acknowledged_modification: int | None
+    """The last modification answered (or, where no answer is wanted, surely received)."""
+    withdrawn: bool
+    """No longer targeted: to this VEN the event is cancelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One event with all that happened to it."""
+
+    event: Event
+    """As of now: status by the clock, current values; the target as the operator gave it."""
+    ven_ids: tuple[str, ...]
+    """Whom it is for, ascending."""
+    answers: Mapping[str, EventAnswer]
+    """By venID; VENs that have not answered are missing."""
+    deliveries: Mapping[str, Delivery]
+    """By venID."""
+    history: tuple[Event, ...]
+    """Every modification, oldest first, the current one last."""
+    published_at: datetime
+    published_by: str
+
+
+class RequestState(StrEnum):
+    """Where a report request stands."""
+
+    ASKED = "asked"
+    """Not confirmed by the VEN yet."""
+    ACTIVE = "active"
+    CANCELLING = "cancelling"
+    """The VEN has not confirmed the cancellation yet."""
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    COMPLETED = "completed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One report a VEN can make (its metadata)."""
+
+    ven_id: str
+    report: Report
+    received_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestRecord:
+    """One report that was asked of a VEN."""
+
+    ven_id: str
+    request: ReportRequest
+    report_name: str
+    """Without METADATA_."""
+    state: RequestState
+    asked_at: datetime
+    asked_by: str
+    last_update_at: datetime | None = None
+    """When values came last."""
+    remark: str = ""
+    """Why it was refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reports:
+    """What a VEN offers, and what was asked of it."""
+
+    offers: tuple[Offer, ...]
+    requests: tuple[RequestRecord, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One stored series of a VEN."""
+
+    ven_id: str
+    r_id: str
+    facet: str = ""
+    """"" for a measured value; "online", "manualOverride", "setPoint.current" ... of a status."""
+    report_name: str = ""
+    report_type: str = ""
+    unit: str = ""
+    """The base unit the values are stored in: "W", "Wh", "V" ..., "" for none."""
+    resource_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """Values of one point, ascending in time, in the base unit of the point."""
+
+    point: Point
+    starts_at: "array[float]"
+    """Seconds since 1970 (UTC), the start of each interval or the instant of point data."""
+    values: "array[float]"
+    quality: tuple[str, ...]
+    """oadrDataQuality of each value; "" where the VEN said nothing."""
+
+    def __len__(self) -> int:
+        return len(self.starts_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CurtailmentInputs:
+    """What the VTN stored about one event at one VEN; all series in W over the event's period."""
+
+    record: EventRecord
+    ven_id: str
+    measured: Series
+    """Real power from TELEMETRY_USAGE; several meters are summed where all have a value."""
+    baseline: Series
+    """The node's baseline (x-CURTAILMENT)."""
+    deviation: Series
+    """The node's claim: measured minus baseline (x-CURTAILMENT)."""
+    granularity_s: float | None
+    """Of the measured values as requested; None where none were requested."""
+    claim_granularity_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptRecord:
+    """One opt of a VEN, for one of its resources or all of it."""
+
+    ven_id: str
+    opt: CreateOpt
+    scope: str
+    """The resource; "" for the whole VEN."""
+    received_at: datetime
+    ended_at: datetime | None = None
+    ended_by: str = ""
+    """"superseded", "cancelled" or "registration"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditLine:
+    """Something accepted or refused: from whom, what, about what."""
+
+    number: int
+    at: datetime
+    actor: str
+    """"ven:ID", "operator:NAME" or "system"."""
+    act: str
+    subject: str
+    """"ven:ID", "event:ID", "report:ID" ..."""
+    outcome: str
+    """"ok", or the response code or reason of a refusal."""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How the VTN is doing."""
+
+    at: datetime
+    database: str
+    """"sqlite" or "postgresql"."""
+    vens: int
+    registered: int
+    online: int
+    """Registered and heard of within three poll intervals."""
+    events_active: int
+    events_pending: int
+    messages_waiting: int
+    """In the outgoing queues of all VENs."""
