@@ -73,8 +73,8 @@ class PostgresCluster:
         }
         flags = [f"--{name}={value}" for name, value in settings.items()]
         with (self._folder / "server.log").open("wb") as log:
-            # SIGINT, a fast shutdown, also reaches the server when the test run itself is killed
-            life = [*self._as_user, *(["--pdeathsig=INT"] if self._as_user else [])]
+            # when the test run itself is killed, the server gets SIGINT, a fast shutdown
+            life = [*(self._as_user or ["setpriv"]), "--pdeathsig=INT"]
             self._server = subprocess.Popen(
                 [*life, str(self._programs / "postgres"), "-D", str(state), *flags],
                 stdout=log,
