@@ -91,6 +91,16 @@ class _Signer:
     key: _PrivateKey
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """A certificate that is not on the disk yet."""
+
+    stem: str
+    chain: bytes
+    key: bytes
+    der: bytes
+
+
 def _utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -159,8 +169,8 @@ class Authority:
         """
         names = _checked_hosts(hosts)
         self._refuse_overwriting("vtn-ecc", "vtn-rsa")
-        ecc, rsa_ = (
-            self._issue(
+        ecc, rsa_ = self._keep(
+            self._make(
                 f"vtn-{algorithm}",
                 common_name=hosts[0],
                 by=f"vtn-ca-{algorithm}",
@@ -178,13 +188,14 @@ class Authority:
         Raises NameRefused or, if there is one of that name, AuthorityFault.
         """
         algorithm = "rsa" if rsa else "ecc"
-        return self._issue(
+        made = self._make(
             _checked_name(name),
             common_name=name,
             by=f"ven-ca-{algorithm}",
             purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
             key=_new_key(algorithm),
         )
+        return self._keep([made])[0]
 
     def site(self, name: str, role: SiteRole, *, hosts: Sequence[str] = ()) -> Issued:
         """Issue a certificate of the building's MQTT network; its common name is the user name.
@@ -196,7 +207,7 @@ class Authority:
             raise NameRefused(
                 f"Only a broker's certificate names hosts; leave --host away for a {role}."
             )
-        return self._issue(
+        made = self._make(
             _checked_name(name),
             common_name=name,
             by="site-ca",
@@ -206,6 +217,7 @@ class Authority:
             hosts=_checked_hosts(hosts) if broker else (),
             key=_new_key("ecc"),
         )
+        return self._keep([made])[0]
 
     def _found(self) -> None:
         (self.folder / "authority").mkdir(mode=0o700)
@@ -250,7 +262,7 @@ class Authority:
         _write(place.with_name(f"{stem}.crt"), _pem(certificate), mode=0o644)
         return _Signer(certificate=certificate, key=key)
 
-    def _issue(
+    def _make(
         self,
         stem: str,
         *,
@@ -259,7 +271,7 @@ class Authority:
         purpose: x509.ObjectIdentifier,
         key: _PrivateKey,
         hosts: Iterable[_Host] = (),
-    ) -> Issued:
+    ) -> _Made:
         self._refuse_overwriting(stem)
         signer = self._signer(by)
         life = min(LEAF_LIFE, signer.certificate.not_valid_after_utc - self._now())
@@ -286,18 +298,36 @@ class Authority:
             if signer.certificate.subject == signer.certificate.issuer
             else _pem(signer.certificate)
         )
-        issued = self._paths(stem)
-        try:
-            _write(issued[1], _key_pem(key), mode=0o600)
-            _write(issued[0], _pem(certificate) + chain, mode=0o644)
-        except OSError as error:
-            raise AuthorityFault(
-                f"{error.filename} cannot be written: {error.strerror}."
-            ) from error
-        der = certificate.public_bytes(serialization.Encoding.DER)
-        return Issued(
-            certificate=issued[0], key=issued[1], sha256=sha256(der), fingerprint=fingerprint(der)
+        return _Made(
+            stem=stem,
+            chain=_pem(certificate) + chain,
+            key=_key_pem(key),
+            der=certificate.public_bytes(serialization.Encoding.DER),
         )
+
+    def _keep(self, making: Iterable[_Made]) -> list[Issued]:
+        """Write them all, or none."""
+        issued = []
+        files: list[tuple[Path, bytes, int]] = []
+        for made in making:
+            certificate, key = self._paths(made.stem)
+            files += [(key, made.key, 0o600), (certificate, made.chain, 0o644)]
+            issued.append(
+                Issued(
+                    certificate=certificate,
+                    key=key,
+                    sha256=sha256(made.der),
+                    fingerprint=fingerprint(made.der),
+                )
+            )
+        for number, (path, content, mode) in enumerate(files):
+            try:
+                _write(path, content, mode=mode)
+            except OSError as error:
+                for written, _, _ in files[:number]:
+                    written.unlink()
+                raise AuthorityFault(f"{path} cannot be written: {error.strerror}.") from error
+        return issued
 
     def _draft(
         self, subject: x509.Name, issuer: x509.Name, key: _PrivateKey, life: timedelta
@@ -471,5 +501,10 @@ def _key_pem(key: _PrivateKey) -> bytes:
 
 def _write(path: Path, content: bytes, *, mode: int) -> None:
     """Write a new file with its mode set from its first byte on; never an existing one."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        with os.fdopen(file, "wb") as stream:
+            stream.write(content)
+    except OSError:
+        path.unlink()
+        raise

@@ -133,6 +133,25 @@ def test_a_vtn_certificate_is_not_half_made_when_one_of_the_two_is_there(folder:
     assert not (folder / "vtn-ecc.key").exists()
 
 
+def test_a_full_disk_leaves_no_half_of_a_pair(tmp_path: Path, monkeypatch) -> None:
+    authority = Authority.create(tmp_path / "pki")
+    before = sorted(authority.folder.iterdir())
+    monkeypatch.setattr("certs.authority._write", fails_at("vtn-rsa.crt"))
+
+    with pytest.raises(AuthorityFault, match=r"vtn-rsa\.crt cannot be written: No space left"):
+        authority.vtn(["127.0.0.1"])
+    assert before == sorted(authority.folder.iterdir())
+
+
+def fails_at(name: str):
+    def write(path: Path, content: bytes, *, mode: int) -> None:
+        if path.name == name:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
+
+    return write
+
+
 def test_a_failed_founding_leaves_nothing_behind(tmp_path: Path, monkeypatch) -> None:
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
