@@ -133,6 +133,7 @@ class Ring:
             (self._boot,) = self._db.execute(
                 "SELECT number FROM boot WHERE id = ?", (boot,)
             ).fetchone()
+        self._rows = self._count()
 
     def close(self) -> None:
         with self._lock:
@@ -166,7 +167,8 @@ class Ring:
                 touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
                 for meter, starts_at in touched:
                     self._sum_up(self._number(meter), starts_at)
-                self._purge_in_time(now)
+                purged = self._purge_in_time(now)
+            self._rows = self._count() if purged else self._rows + len(readings)
         except sqlite3.Error as error:
             raise RingFault(
                 f"{self._path}: readings cannot be written: {error}; make room on the disk."
@@ -233,11 +235,10 @@ class Ring:
             for at, watts, covered, imported in rows
         ]
 
+    @property
     def row_count(self) -> int:
         """How many readings are kept, of all meters."""
-        with self._lock:
-            (count,) = self._db.execute("SELECT count(*) FROM reading").fetchone()
-        return int(count)
+        return self._rows
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -296,17 +297,23 @@ class Ring:
             (starts_at, QUARTER_S, self._interval_s, meter, int(UNUSABLE)),
         )
 
-    def _purge_in_time(self, now: float) -> None:
+    def _purge_in_time(self, now: float) -> bool:
         """Purge once an hour, and never within an hour of a leap of the clock.
 
         A clock that is wrong for a while must not cost a week of readings.
         """
+        due = now - self._purged_at >= _PURGE_EVERY_S
         if not 0 <= now - self._committed_at < 2 * _PURGE_EVERY_S:
-            self._purged_at = now
-        elif now - self._purged_at >= _PURGE_EVERY_S:
+            due, self._purged_at = False, now
+        elif due:
             self._purge(now)
             self._purged_at = now
         self._committed_at = now
+        return due
+
+    def _count(self) -> int:
+        (rows,) = self._db.execute("SELECT count(*) FROM reading").fetchone()
+        return int(rows)
 
     def _purge(self, now: float) -> None:
         day_s = 86_400

@@ -20,9 +20,12 @@ Pure: nothing here knows a clock, a disk or a broker.
 """
 
 import enum
+import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+
+import msgspec
 
 from ems_bridge.messages import Reason, SetPoint
 from light_node.local import Delta, Keep, Limit, Share, Step, Target
@@ -186,7 +189,7 @@ def _hold(
     lease_id = id_of(step)
     lease = held.lease
     same = lease is not None and lease.id == lease_id
-    if same and lease is not None and not situation.renew and not _is_due(lease, situation, guard):
+    if same and lease is not None and not _is_due(lease, step, situation, guard):
         return Decision(held=held)
     ends_at = now + timedelta(seconds=guard.lease_s)
     if step.ends_at is not None:
@@ -223,15 +226,14 @@ def _hold(
     )
 
 
-def _is_due(lease: SetPoint, situation: Situation, guard: GuardTable) -> bool:
+def _is_due(lease: SetPoint, step: Step, situation: Situation, guard: GuardTable) -> bool:
     now = situation.now
-    if now < lease.issued_at:
-        return True  # the clock was set back: the EMS's lease may end later than we think
+    if situation.renew or now < lease.issued_at:
+        return True  # with the clock set back, the EMS's lease may end later than we think
     if situation.answered_seq < lease.seq and now >= lease.issued_at + _retry(guard):
         return True
-    longest = lease.issued_at + timedelta(seconds=guard.lease_s)
-    if lease.not_after < longest:
-        return False  # it already lasts until the step's end
+    if step.ends_at is not None and lease.not_after >= step.ends_at:
+        return lease.not_after > step.ends_at  # too long by now, or just right
     return now >= lease.issued_at + timedelta(seconds=guard.refresh_s)
 
 
@@ -291,8 +293,9 @@ def _retry(guard: GuardTable) -> timedelta:
 
 
 def id_of(step: Step) -> str:
-    """A lease's id: the same for all leases of one step, another after a modification."""
-    return f"{step.event_id[:200]}:{step.modification_number}:{int(step.starts_at.timestamp())}"
+    """A lease's id: the same for all leases of one step, another as soon as the order changes."""
+    order = zlib.crc32(msgspec.json.encode((step.event_id, step.starts_at, step.target)))
+    return f"{step.event_id[:200]}:{step.modification_number}:{order:08x}"
 
 
 def in_words(lease: SetPoint) -> str:

@@ -1,0 +1,505 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The light node: samplers, ring, guard and bridge put together, and its desk at the socket."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from importlib import metadata
+from itertools import count
+from typing import Self
+
+import structlog
+
+from ems_bridge.bridge import Bridge
+from ems_bridge.topics import Topics
+from light_node import curtailment
+from light_node.baseline import Baseline, SiteCalendar, work_out
+from light_node.disk import Disk
+from light_node.errors import LightNodeFault, NoBaseline, UnknownEvent
+from light_node.grid import Grid
+from light_node.local import (
+    PUSH_EVERY_S,
+    SPAN_ROWS,
+    Answer,
+    AnyAnswer,
+    AnyRequest,
+    Curtailment,
+    GetCurtailment,
+    GetReadings,
+    GetSpan,
+    GetStatus,
+    LocalServer,
+    MeterStatus,
+    OverrideState,
+    PutPlan,
+    Readings,
+    SetOverride,
+    Status,
+    Step,
+    Watch,
+)
+from light_node.modbus import Bus, ModbusMeter
+from light_node.plan import Order, Plan, check, orders_of, revised
+from light_node.profile import Profile
+from light_node.quality import Judge, Quality, is_usable, to_text
+from light_node.reading import Reading
+from light_node.recorder import Recorder
+from light_node.ring import QUARTER_S, QUARTERS_KEPT_S, Columns, Ring
+from light_node.sampler import BusSampler, SampledMeter
+from light_node.settings import MeterTable, Settings
+from light_node.steering import EmsLink, Steering
+from light_node.store import Store
+from light_node.watchdog import PERIODS, keep_alive, notify
+
+log = structlog.get_logger()
+
+NEAR = timedelta(minutes=15)
+"""So long before and after a step each reading is put on the disk at once."""
+_LEAST_COVERED_S = QUARTER_S / 2
+_MOST_EVENT_ROWS = 500_000
+_HOUR_S = 3600.0
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Node:
+    """One running light node. `async with` opens its files and the line to the EMS.
+
+    Two clocks are injected: `now` (aware UTC) and `monotonic` (seconds).
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._now = now
+        self._monotonic = monotonic
+        self._boot = secrets.token_hex(8)
+        self._version = metadata.version("demandflex")
+        self._topics = Topics(settings.site.id, settings.site.node)
+        self._stack = contextlib.AsyncExitStack()
+        self._watchers: set[asyncio.Event] = set()
+        self._baselines: dict[tuple[object, ...], Baseline] = {}
+        self._levels: dict[str, float] = {}
+        self._units = {
+            meter.id: {point.name: point.unit for point in profile.read}
+            for meter, profile in zip(settings.meters, settings.profiles, strict=True)
+        }
+        self._calendar = SiteCalendar(
+            zone=settings.zone,
+            working_days=settings.site.working_days,
+            holidays=frozenset(settings.site.holidays),
+        )
+
+    async def __aenter__(self) -> Self:
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as stack:
+            self._disk = Disk()
+            stack.callback(self._disk.close)
+            self._ring = Ring(
+                settings.ring.path, boot=self._boot, interval_s=settings.sampling.interval_s
+            )
+            stack.callback(self._ring.close)
+            self._store = Store(settings.plan)
+            stack.callback(self._store.close)
+            self._plan = self._store.plan()
+            self._orders = self._store.orders()
+            self._samplers = self._make_samplers()
+            self._recorder = Recorder(
+                self._ring,
+                self._disk,
+                meters=tuple(meter.id for meter in settings.meters),
+                commit_s=settings.ring.commit_s,
+                is_pressing=self._is_near_event,
+                now=self._epoch,
+                monotonic=self._monotonic,
+                meter_changed=self._tell,
+            )
+            stack.push_async_callback(self._recorder.commit)
+            link: EmsLink | None = None
+            if settings.mqtt is not None:
+                link = await stack.enter_async_context(
+                    Bridge(
+                        settings.mqtt,
+                        self._topics,
+                        outbox=settings.outbox,
+                        now=self._now,
+                        boot=self._boot,
+                        version=self._version,
+                    )
+                )
+            self._steering = Steering(
+                guard=settings.guard,
+                store=self._store,
+                disk=self._disk,
+                link=link,
+                topics=self._topics,
+                ems=settings.mqtt.ems if settings.mqtt else "",
+                boot=self._boot,
+                now=self._now,
+                level_of=self._level_of,
+                changed=self._tell,
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Sample, hold the plan and serve the socket until `stop`. Raises LightNodeFault."""
+        async with LocalServer(self._settings.socket, self), asyncio.TaskGroup() as group:
+            tasks = [
+                *(group.create_task(sampler.run()) for sampler in self._samplers),
+                group.create_task(self._recorder.run()),
+                group.create_task(self._steering.run()),
+                group.create_task(self._steering.hear()),
+                group.create_task(self._steering.follow_broker()),
+                group.create_task(self._steering.beat()),
+                group.create_task(self._steering.send_samples()),
+                group.create_task(keep_alive(self._is_alive)),
+            ]
+            notify("READY=1")
+            log.info("light_node_runs", boot=self._boot, socket=str(self._settings.socket))
+            await stop.wait()
+            notify("STOPPING=1")
+            for task in tasks:
+                task.cancel()
+
+    # --- the desk ------------------------------------------------------------------------------
+
+    async def answer(self, request: AnyRequest) -> AnyAnswer:
+        match request:
+            case PutPlan():
+                await self._put_plan(request)
+            case SetOverride(active=active, reason=reason, until=until):
+                await self._steering.set_override(
+                    "local",
+                    OverrideState(active=active, reason=reason, until=until, source="local")
+                    if active
+                    else OverrideState(active=False),
+                )
+            case GetReadings(after=after, limit=limit, wait_s=wait_s):
+                columns = await self._recorder.readings(
+                    self._meter(request.meter), after=after, limit=limit, wait_s=wait_s
+                )
+                return _readings(request.n, columns, after)
+            case GetSpan(starts_at=starts_at, ends_at=ends_at):
+                columns = await self._span(
+                    self._meter(request.meter), starts_at.timestamp(), ends_at.timestamp()
+                )
+                return _readings(request.n, columns, 0)
+            case GetCurtailment(event_id=event_id):
+                return await self._curtailment(request.n, event_id)
+            case GetStatus() | Watch():
+                return self._status(request.n)
+        return Answer(n=request.n)
+
+    async def watch(self) -> AsyncIterator[Status]:
+        changed = asyncio.Event()
+        self._watchers.add(changed)
+        try:
+            while True:
+                changed.clear()
+                yield self._status(0)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PUSH_EVERY_S):
+                        await changed.wait()
+        finally:
+            self._watchers.discard(changed)
+
+    async def _put_plan(self, request: PutPlan) -> None:
+        check(request.steps)
+        plan = Plan(version=request.version, steps=request.steps, notices=request.notices)
+        now = self._now()
+        wanted = orders_of(plan.steps)
+        orders = {
+            event_id: order
+            for event_id in {*self._orders, *wanted}
+            if (order := revised(self._orders.get(event_id), wanted.get(event_id), now)) is not None
+            and order != self._orders.get(event_id)
+        }
+        await self._disk.run(self._store.save_plan, plan, orders, now=now)
+        self._plan = plan
+        self._orders |= orders
+        self._baselines.clear()
+        self._levels = {e: level for e, level in self._levels.items() if e in wanted}
+        for order in orders.values():
+            if order.starts_at is not None:
+                ends_at = order.ends_at or order.starts_at + timedelta(days=1)
+                await self._disk.run(
+                    self._ring.mark_event,
+                    order.event_id,
+                    order.starts_at.timestamp(),
+                    ends_at.timestamp(),
+                )
+        self._steering.take_plan(plan)
+        if self._is_near_event():
+            self._recorder.hurry()
+        self._tell()
+
+    async def _span(self, meter: str, starts_at: float, ends_at: float) -> Columns:
+        return await self._disk.run(self._ring.span, meter, starts_at, ends_at, limit=SPAN_ROWS)
+
+    async def _curtailment(self, n: int, event_id: str) -> Curtailment:
+        order = self._orders.get(event_id)
+        if order is None or order.starts_at is None:
+            raise UnknownEvent(
+                f"nothing was ever ordered for event '{event_id}'; "
+                "ask for an event that is or was in the plan."
+            )
+        meter = self._settings.site_meter.id
+        now = self._now()
+        if now <= order.starts_at:
+            raise UnknownEvent(
+                f"event '{event_id}' starts at {order.starts_at.isoformat()}; ask again then."
+            )
+        until = self._until(order, meter, now)
+        baseline = await self._baseline(order, now)
+        columns = await self._disk.run(
+            self._ring.span,
+            meter,
+            order.starts_at.timestamp(),
+            until,
+            limit=_MOST_EVENT_ROWS,
+        )
+        verified = curtailment.verify(
+            steps=order.steps,
+            baseline=baseline,
+            starts_at=columns.starts_at,
+            watts=columns.watts,
+            quality=columns.quality,
+            interval_s=self._settings.sampling.interval_s,
+            until=until,
+        )
+        acknowledged = await self._disk.run(self._store.is_acknowledged, event_id)
+        return Curtailment(
+            n=n,
+            event_id=event_id,
+            modification_number=order.modification_number,
+            baseline_method=baseline.method,
+            fallback=baseline.fallback,
+            starts_at=order.starts_at,
+            ends_at=order.ends_at,
+            ordered_w=verified.ordered_w,
+            delivered_w=verified.delivered_w,
+            fraction=verified.fraction,
+            samples_expected=verified.samples_expected,
+            samples_received=verified.samples_received,
+            baseline=verified.baseline,
+            delivered=verified.delivered,
+            setpoint_acknowledged=acknowledged,
+            final=order.ends_at is not None and until >= order.ends_at.timestamp(),
+        )
+
+    def _until(self, order: Order, meter: str, now: datetime) -> float:
+        """How far the event can be judged: to its end, or to the last row on the disk."""
+        interval_s = self._settings.sampling.interval_s
+        recorded = self._recorder.recorded_until.get(meter)
+        until = now.timestamp()
+        if recorded is not None and recorded + 2 * NEAR.total_seconds() > until:
+            until = min(until, recorded + interval_s)
+        assert order.starts_at is not None
+        until = max(until, order.starts_at.timestamp())
+        return until if order.ends_at is None else min(until, order.ends_at.timestamp())
+
+    def _status(self, n: int) -> Status:
+        override = self._steering.override_state()
+        return Status(
+            n=n,
+            at=self._now(),
+            boot=self._boot,
+            version=self._version,
+            meters=tuple(self._meter_status(meter) for meter in self._settings.meters),
+            ems=self._steering.ems_state(),
+            lease=self._steering.lease_state(),
+            override=override,
+            plan_version=self._plan.version,
+            plan_steps=len(self._plan.steps),
+            ring_rows=self._ring.row_count,
+            guard=self._steering.guard_state.value,
+        )
+
+    def _meter_status(self, meter: MeterTable) -> MeterStatus:
+        seen = self._recorder.seen[meter.id]
+        good = seen.last_good
+        return MeterStatus(
+            id=meter.id,
+            profile=meter.profile,
+            online=seen.online,
+            last_good_at=None if good is None else datetime.fromtimestamp(good.starts_at, UTC),
+            last_watts=None if good is None else good.watts,
+            quality=to_text(Quality.MISSED if seen.last is None else seen.last.quality),
+        )
+
+    # --- the baseline --------------------------------------------------------------------------
+
+    async def _baseline(self, order: Order, now: datetime) -> Baseline:
+        """The event's baseline; the same one each time as long as the plan stays."""
+        assert order.starts_at is not None
+        starts_at = order.starts_at.timestamp()
+        # An open-ended event is given whole hours, so that its baseline is worked out once an hour.
+        hours = 1 + (now.timestamp() - starts_at) // _HOUR_S
+        ends_at = order.ends_at.timestamp() if order.ends_at else starts_at + hours * _HOUR_S
+        key = (order.event_id, order.modification_number, starts_at, ends_at)
+        if key not in self._baselines:
+            self._baselines[key] = await self._work_out(order.event_id, starts_at, ends_at)
+        return self._baselines[key]
+
+    async def _work_out(self, event_id: str, starts_at: float, ends_at: float) -> Baseline:
+        meter = self._settings.site_meter.id
+        quarters = await self._disk.run(
+            self._ring.quarters, meter, starts_at - QUARTERS_KEPT_S, starts_at
+        )
+        await self._recorder.commit()
+        last_hour = await self._span(meter, starts_at - _HOUR_S, starts_at)
+        good = [
+            watts
+            for watts, quality in zip(last_hour.watts, last_hour.quality, strict=True)
+            if watts is not None and is_usable(quality)
+        ]
+        return work_out(
+            {q.starts_at: q.watts for q in quarters if q.covered_s >= _LEAST_COVERED_S},
+            starts_at=starts_at,
+            ends_at=ends_at,
+            calendar=self._calendar,
+            event_spans=[
+                (
+                    other.starts_at.timestamp(),
+                    (other.ends_at or other.starts_at + timedelta(days=1)).timestamp(),
+                )
+                for other in self._orders.values()
+                if other.event_id != event_id and other.starts_at is not None
+            ],
+            last_hour_w=sum(good) / len(good) if good else None,
+            asked_for=self._settings.baseline.method,
+        )
+
+    async def _level_of(self, step: Step) -> float | None:
+        """What the building would use now: the baseline, else what was last measured before."""
+        order = self._orders.get(step.event_id)
+        now = self._now()
+        if order is not None and order.starts_at is not None:
+            with contextlib.suppress(NoBaseline):
+                return (await self._baseline(order, now)).at(now.timestamp())
+        if step.event_id not in self._levels:
+            # Kept, for once the lease is obeyed the load is no longer the natural one.
+            good = self._recorder.seen[self._settings.site_meter.id].last_good
+            if good is None or good.watts is None:
+                return None
+            self._levels[step.event_id] = good.watts
+        return self._levels[step.event_id]
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _epoch(self) -> float:
+        return self._now().timestamp()
+
+    def _meter(self, asked_for: str) -> str:
+        if not asked_for:
+            return self._settings.site_meter.id
+        if asked_for not in self._recorder.seen:
+            raise LightNodeFault(
+                f"there is no meter '{asked_for}'; known are {', '.join(self._recorder.seen)}."
+            )
+        return asked_for
+
+    def _is_near_event(self) -> bool:
+        now = self._now()
+        spans = [(step.starts_at, step.ends_at) for step in self._plan.steps]
+        spans += [(o.starts_at, o.ends_at) for o in self._orders.values() if o.starts_at]
+        return any(
+            starts_at - NEAR <= now and (ends_at is None or now < ends_at + NEAR)
+            for starts_at, ends_at in spans
+        )
+
+    def _is_alive(self) -> bool:
+        longest_s = PERIODS * self._settings.sampling.interval_s
+        now = self._monotonic()
+        return all(now - sampler.last_tick_at < longest_s for sampler in self._samplers)
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher.set()
+
+    def _accept(self, reading: Reading) -> None:
+        self._recorder.accept(reading)
+        units = self._units[reading.meter]
+        if reading.meter == self._settings.site_meter.id:
+            self._steering.see(reading, units)
+        else:
+            self._steering.pass_on(reading, units)
+
+    def _make_samplers(self) -> list[BusSampler]:
+        """One per bus; on each the site's meter first."""
+        seq = count(1)
+        buses: dict[str, tuple[Bus, list[SampledMeter]]] = {}
+        ordered = sorted(
+            zip(self._settings.meters, self._settings.profiles, strict=True),
+            key=lambda pair: pair[0] is not self._settings.site_meter,
+        )
+        for meter, profile in ordered:
+            bus = make_bus(meter, profile)
+            _, meters = buses.setdefault(bus.name, (bus, []))
+            source = make_meter(meter, profile, buses[bus.name][0])
+            meters.append(
+                SampledMeter(id=meter.id, source=source, judge=Judge(ranges=profile.ranges))
+            )
+        return [
+            BusSampler(
+                meters,
+                grid=Grid(
+                    self._settings.sampling.interval_s,
+                    now=self._epoch,
+                    monotonic=self._monotonic,
+                ),
+                monotonic=self._monotonic,
+                next_seq=lambda: next(seq),
+                accept=self._accept,
+                all_points=self._is_near_event,
+            )
+            for _, meters in buses.values()
+        ]
+
+
+def make_bus(meter: MeterTable, profile: Profile) -> Bus:
+    """The line to a meter; not yet open."""
+    if meter.host:
+        return Bus.tcp(meter.host, meter.port)
+    return Bus.rtu(
+        meter.serial,
+        baud=meter.baud or profile.serial.baud,
+        parity=meter.parity or profile.serial.parity,
+        stop=meter.stop or profile.serial.stop,
+    )
+
+
+def make_meter(meter: MeterTable, profile: Profile, bus: Bus) -> ModbusMeter:
+    return ModbusMeter(
+        bus,
+        unit=meter.unit,
+        profile=profile,
+        invert=meter.invert,
+        ct_ratio=meter.ct_ratio,
+    )
+
+
+def _readings(n: int, columns: Columns, after: int) -> Readings:
+    return Readings(
+        n=n,
+        cursor=columns.ids[-1] if columns.ids else after,
+        ids=columns.ids,
+        starts_at=columns.starts_at,
+        watts=columns.watts,
+        energy_wh=columns.energy_wh,
+        quality=columns.texts(),
+    )
