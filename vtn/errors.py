@@ -11,7 +11,11 @@ Fault
     │   ├── InvalidEvent         a draft, modification or cancellation of an event
     │   └── InvalidReportRequest a report nobody offers, or at a rate nobody offers
     ├── Unknown                  no VEN, event, group, context, report ... of that name
-    └── Conflict                 it exists already, or has changed meanwhile
+    ├── Conflict                 it exists already, or has changed meanwhile
+    ├── Unauthorised             an operator's request without the right token
+    ├── NoAnswer                 the command line does not reach a running VTN
+    ├── RefusedByVtn             the running VTN refused; the sentence is its own
+    └── ExportFault              a file cannot be written, or not in that format
 """
 
 from doorway import Fault
@@ -55,3 +59,23 @@ class Unknown(VtnError):
 
 class Conflict(VtnError):
     """It exists already, or was changed by somebody else meanwhile."""
+
+
+class Unauthorised(VtnError):
+    """An operator's request without the right token."""
+
+
+class NoAnswer(VtnError):
+    """The command line does not reach a running VTN, or what answers is none."""
+
+
+class RefusedByVtn(VtnError):
+    """The running VTN refused; the sentence is its own, `status` its HTTP status."""
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class ExportFault(VtnError):
+    """An export cannot be written, or not in that format."""
