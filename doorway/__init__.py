@@ -4,7 +4,7 @@
 from doorway.command import Door, show, show_json
 from doorway.errors import Fault, SettingsFault
 from doorway.logs import configure_logs
-from doorway.settings import decode_settings, load_settings
+from doorway.settings import decode_settings, explain, load_settings
 
 __all__ = [
     "Door",
@@ -12,6 +12,7 @@ __all__ = [
     "SettingsFault",
     "configure_logs",
     "decode_settings",
+    "explain",
     "load_settings",
     "show",
     "show_json",

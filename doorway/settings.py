@@ -51,10 +51,11 @@ def decode_settings(raw: dict[str, Any], into: type[T], *, source: str, folder: 
     try:
         return msgspec.convert(raw, into, dec_hook=to_path)
     except msgspec.ValidationError as error:
-        raise SettingsFault(f"{source}: {_sentence(str(error), into)}") from error
+        raise SettingsFault(f"{source}: {explain(str(error), into)}") from error
 
 
-def _sentence(fault: str, into: type[msgspec.Struct]) -> str:
+def explain(fault: str, into: type[msgspec.Struct], *, noun: str = "setting") -> str:
+    """What msgspec.ValidationError says, for a person; `noun` is what a key of `into` is called."""
     text = fault.removeprefix("Object contains ").removeprefix("Object ")
     if unknown := _UNKNOWN.search(text):
         key = unknown["key"]
@@ -63,13 +64,13 @@ def _sentence(fault: str, into: type[msgspec.Struct]) -> str:
         near = difflib.get_close_matches(key, known, n=1)
         place = f" in [{where}]" if where else ""
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}."
-        return f"there is no setting '{key}'{place}; {hint}"
+        return f"there is no {noun} '{key}'{place}; {hint}"
     match = _AT.match(text)
     assert match is not None
     where = match["where"] or ""
     what = (
         match["what"]
-        .replace("missing required field", "misses the required setting")
+        .replace("missing required field", f"misses the required {noun}")
         .replace("`", "'")
     )
     return f"[{where}] {what}." if where else f"{what}."
