@@ -16,16 +16,11 @@ from amqtt.broker import Broker
 from doorway import show
 
 
-@click.command()
+@click.command(epilog="Example: python -m demo.broker --port 1883")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(0, 65535), default=1883, show_default=True)
 def main(host: str, port: int) -> None:
-    r"""Run the embedded MQTT broker until SIGTERM or Ctrl-C; port 0 picks a free one and says it.
-
-    \b
-    Example:
-      python -m demo.broker --port 1883
-    """
+    """Run the embedded MQTT broker until SIGTERM or Ctrl-C; port 0 picks a free one and says it."""
     logging.basicConfig(level=logging.WARNING)
     asyncio.run(_serve(host, port or _free_port(host)))
 

@@ -38,7 +38,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@click.group(cls=Door)
+def _example(title: str, *lines: str) -> str:
+    r"""An epilog whose lines click leaves alone (its \b)."""
+    return f"\b\n{title}:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    cls=Door,
+    epilog=_example(
+        "Example, an EMS and what it hears",
+        "ems-bridge reference --site town-hall --node node-1 &",
+        "ems-bridge watch --site town-hall --node node-1",
+    ),
+)
 @click.version_option(version("demandflex"), prog_name="ems-bridge")
 def main() -> None:
     """The MQTT line between a light node and the building's EMS."""
@@ -136,17 +148,17 @@ def _run(act: Coroutine[Any, Any, None]) -> None:
     asyncio.run(until_signal())
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        "Example, against a broker on this machine, with a simulated plant",
+        "ems-bridge reference --site town-hall --node node-1 --ems bms",
+    )
+)
 @_place
 @click.option("--plant", help="tcp://host:port of the building's load port; else a simulated one.")
 @click.option("--rated-kw", type=click.FloatRange(min=0, min_open=True), help="The plant's size.")
 def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> None:
-    r"""Run the reference EMS: it obeys set-points and answers them, as a BMS should.
-
-    \b
-    Example, against a broker on this machine, with a simulated plant:
-      ems-bridge reference --site town-hall --node node-1 --ems bms
-    """
+    """Run the reference EMS: it obeys set-points and answers them, as a BMS should."""
     asked: dict[str, Any] = {}
     if plant is not None:
         asked["plant"] = plant
@@ -171,17 +183,16 @@ def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> 
     _run(app.run())
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        "Example", "ems-bridge watch --site town-hall --node node-1 --broker mqtt://192.0.2.7"
+    )
+)
 @_place
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
 def watch(settings: Settings, count: int | None, *, as_json: bool) -> None:
-    r"""Show every message on the node's topics: a table at a terminal, lines elsewhere.
-
-    \b
-    Example:
-      ems-bridge watch --site town-hall --node node-1 --broker mqtt://192.0.2.7
-    """
+    """Show every message on the node's topics: a table at a terminal, lines elsewhere."""
     if as_json:
         _run(_follow(settings, count, _json_line))
     elif sys.stdout.isatty():
@@ -235,7 +246,12 @@ def _said(incoming: Incoming) -> str:
         return f"REFUSED {fault}"
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        "Example, 5 kW less for 30 seconds",
+        "ems-bridge send --site town-hall --node node-1 --delta-kw -5 --for 30",
+    )
+)
 @_place
 @click.option("--delta-kw", type=float, help="A change against the natural load; -5 reduces.")
 @click.option("--max-kw", type=float, help="A limit that the load must not exceed.")
@@ -262,12 +278,7 @@ def send(
     force: bool,
     as_json: bool,
 ) -> None:
-    r"""Send the EMS a short lease, show its answers, and release it again: an installer's probe.
-
-    \b
-    Example, 5 kW less for 30 seconds:
-      ems-bridge send --site town-hall --node node-1 --delta-kw -5 --for 30
-    """
+    """Send the EMS a short lease, show its answers, and release it again: an installer's probe."""
     if (delta_kw is None) == (max_kw is None and min_kw is None):
         raise click.UsageError("give --delta-kw, or --max-kw and/or --min-kw.")
     target = Target(
@@ -290,7 +301,12 @@ def _watts(kilowatts: float | None) -> float | None:
     return None if kilowatts is None else kilowatts * 1000
 
 
-@main.command()
+@main.command(
+    epilog=_example(
+        "Example, out for an hour",
+        "ems-bridge override on --site town-hall --node node-1 --reason fair --for-minutes 60",
+    )
+)
 @click.argument("state", type=click.Choice(["on", "off"]))
 @_place
 @click.option("--reason", default="a person at the building", show_default=True, help="Why.")
@@ -300,12 +316,7 @@ def _watts(kilowatts: float | None) -> float | None:
     help="How long; else until it is switched off.",
 )
 def override(settings: Settings, state: str, reason: str, for_minutes: float | None) -> None:
-    r"""Opt the building out (on), or take that back (off), in the EMS's name.
-
-    \b
-    Example, out for an hour:
-      ems-bridge override on --site town-hall --node node-1 --reason inspection --for-minutes 60
-    """
+    """Opt the building out (on), or take that back (off), in the EMS's name."""
     until = None
     if for_minutes is not None:
         if state == "off":
@@ -319,16 +330,11 @@ def override(settings: Settings, state: str, reason: str, for_minutes: float | N
     _run(act())
 
 
-@main.command()
+@main.command(epilog=_example("Example", "ems-bridge schema > asyncapi.yaml"))
 @click.option("--json", "as_json", is_flag=True, help="As JSON instead of YAML.")
 @click.option("--only-schemas", is_flag=True, help="Only the JSON Schemas of the messages.")
 def schema(*, as_json: bool, only_schemas: bool) -> None:
-    r"""Print the contract: topics and messages as an AsyncAPI 3.0 document (docs/asyncapi.yaml).
-
-    \b
-    Example:
-      ems-bridge schema > asyncapi.yaml
-    """
+    """Print the contract: topics and messages as an AsyncAPI 3.0 document (docs/asyncapi.yaml)."""
     contract = schemas() if only_schemas else document()
     if as_json:
         show_json(contract)

@@ -10,6 +10,7 @@ that has no connection: what must survive waits in the outbox, not in paho.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
@@ -97,12 +98,14 @@ class Link:
         subscriptions: Iterable[str],
         now: Callable[[], datetime],
         will: Callable[[], Outgoing] | None = None,
+        announce: bool = True,
     ) -> None:
         self._broker = broker
         self._client_id = client_id
         self._subscriptions = tuple(subscriptions)
         self._now = now
         self._will = will
+        self._announce = log.info if announce else log.debug
         self._session: _Session | None = None
         self._connected = False
         self._watchers: set[asyncio.Event] = set()
@@ -264,7 +267,7 @@ class Link:
             session.end("the broker accepts the connection but does not answer")
         elif session.ready.is_set() and not session.ended.is_set():
             self.last_fault = ""
-            log.info("broker connected", broker=self._broker.address)
+            self._announce("broker connected", broker=self._broker.address)
             self._set_connected(now=True)
 
     def _set_connected(self, *, now: bool) -> None:
@@ -310,6 +313,7 @@ class Link:
                 loop.call_soon_threadsafe(act, session, *args)
 
         client = session.client
+        client.on_socket_open = lambda _c, _u, sock: _undelayed(sock)
         client.on_connect = lambda _c, _u, _flags, reason, _p: into_loop(self._accepted, reason)
         client.on_disconnect = lambda _c, _u, _flags, reason, _p: into_loop(self._lost, reason)
         client.on_subscribe = lambda _c, _u, mid, reasons, _p: into_loop(
@@ -353,6 +357,11 @@ class Link:
         self._incoming.put_nowait(
             Incoming(topic=topic, payload=payload, retained=retained, at=self._now())
         )
+
+
+def _undelayed(sock: Any) -> None:  # Any: paho's word for a socket, plain or TLS
+    # A PUBACK followed by a message is two small writes: Nagle would hold the second for 40 ms.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _will_delay() -> Properties:

@@ -51,7 +51,9 @@ async def connected(
 ) -> AsyncIterator[Link]:
     """A link that is up. Raises BrokerUnreachable when it is not within CONNECT_WAIT_S."""
     name = f"df-probe-{secrets.token_hex(4)}"
-    link = Link(settings.broker, client_id=name, subscriptions=subscriptions, now=now)
+    link = Link(
+        settings.broker, client_id=name, subscriptions=subscriptions, now=now, announce=False
+    )
     async with link:
         try:
             async with asyncio.timeout(CONNECT_WAIT_S):

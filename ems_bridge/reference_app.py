@@ -131,6 +131,7 @@ class ReferenceApp:
     async def _beat(self) -> None:
         counter = 0
         while True:
+            await self._link.until_connected()
             with contextlib.suppress(NotDelivered):
                 beat = Heartbeat(counter=counter, at=self._now())
                 await self._link.publish(

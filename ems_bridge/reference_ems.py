@@ -21,6 +21,7 @@ from datetime import datetime
 
 from ems_bridge.errors import MessageRefused
 from ems_bridge.messages import Acknowledgement, AckStatus, Override, SetPoint
+from ems_bridge.words import watts
 
 DEFAULT_RAMP_PER_S = 0.02
 """Of the rated power: an HVAC plant that is unloaded step by step needs about a minute."""
@@ -157,11 +158,11 @@ class ReferenceEms:
             assert self._override is not None
             return f"override: {self._override.reason}"
         if order.delta_w is not None and abs(order.delta_w) > self._rated_w:
-            return f"delta_w is more than the plant's rated {self._rated_w:g} W"
+            return f"delta_w is more than the plant's rated {watts(self._rated_w)}"
         if order.max_w is not None and order.max_w < 0:
             return "max_w is below 0 and this plant cannot feed in"
         if order.min_w is not None and order.min_w > self._rated_w:
-            return f"min_w is more than the plant's rated {self._rated_w:g} W"
+            return f"min_w is more than the plant's rated {watts(self._rated_w)}"
         return ""
 
     def _overridden(self, now: datetime) -> bool:

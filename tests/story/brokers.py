@@ -103,7 +103,12 @@ def start_mosquitto(
     if program is None:
         pytest.fail("mosquitto is missing: apt-get install mosquitto (make test does it).")
     port = free_port()
-    lines = [f"listener {port} 127.0.0.1", "persistence false", "log_type all"]
+    lines = [
+        f"listener {port} 127.0.0.1",
+        "persistence false",
+        "log_type all",
+        "set_tcp_nodelay true",
+    ]
     if os.geteuid() == 0:
         lines.append("user root")  # or it drops to a user who may not read the certificates
     if ca is not None:
