@@ -197,7 +197,7 @@ def _hold(
     ramps = [ramp for ramp in (step.ramp_w_per_s, guard.ramp_w_per_s) if ramp is not None]
     made = SetPoint(
         id=lease_id,
-        seq=held.seq + 1,
+        seq=_next_seq(held, now),
         issued_at=now,
         not_before=now,
         not_after=ends_at,
@@ -243,7 +243,7 @@ def _let_go(held: Held, now: datetime, guard: GuardTable) -> Decision:
         return Decision(held=held)
     released = SetPoint(
         id=lease.id,
-        seq=held.seq + 1,
+        seq=_next_seq(held, now),
         issued_at=now,
         not_before=now,
         not_after=now + timedelta(seconds=guard.lease_s),
@@ -286,6 +286,11 @@ def _soonest(
         if decision.held.first_issued_at is not None:
             moments.append(_patience(decision.held.first_issued_at, situation, guard))
     return min((at for at in moments if at > now), default=None)
+
+
+def _next_seq(held: Held, now: datetime) -> int:
+    """Milliseconds since 1970 or higher: a replaced node and a probe by hand stay in order."""
+    return max(held.seq + 1, int(now.timestamp() * 1000))
 
 
 def _retry(guard: GuardTable) -> timedelta:
