@@ -79,3 +79,11 @@ class RefusedByVtn(VtnError):
 
 class ExportFault(VtnError):
     """An export cannot be written, or not in that format."""
+
+
+class Rejected(VtnError):
+    """A VEN's message that is not acted on; `response_code` as oadr.errors lists them."""
+
+    def __init__(self, response_code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.response_code = response_code

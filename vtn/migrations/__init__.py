@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every version the VTN's database ever had, and the way from each to the next."""

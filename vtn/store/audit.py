@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The audit: append only; what was accepted from whom, and every operator act."""
+
+from datetime import datetime
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vtn.records import AuditLine
+from vtn.store.tables import AuditRow
+
+
+async def note(
+    connection: AsyncConnection,
+    *,
+    at: datetime,
+    actor: str,
+    act: str,
+    subject: str,
+    outcome: str = "ok",
+    detail: str = "",
+) -> None:
+    """Append a line, in the same transaction as what it speaks of."""
+    await connection.execute(
+        insert(AuditRow).values(
+            at=at, actor=actor, act=act, subject=subject, outcome=outcome, detail=detail
+        )
+    )
+
+
+async def lines(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    before: int | None = None,
+    actor: str | None = None,
+    subject: str | None = None,
+) -> list[AuditLine]:
+    """Newest first."""
+    query = select(AuditRow.__table__).order_by(AuditRow.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditRow.number < before)
+    if actor is not None:
+        query = query.where(AuditRow.actor == actor)
+    if subject is not None:
+        query = query.where(AuditRow.subject == subject)
+    rows = (await connection.execute(query)).mappings()
+    return [AuditLine(**row) for row in rows]

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The database: opened only at the right version; one writer at a time on SQLite.
+
+SQLite runs in WAL with synchronous=FULL: what was committed survives a power cut. All its writes
+go through one connection that takes the write lock at once (BEGIN IMMEDIATE), so none of them can
+find out half-way that it came too late. PostgreSQL takes row locks where the code asks for them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, make_url
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from vtn.errors import Invalid, NotAtHead, StoreError, StoreUnavailable
+
+_MIGRATIONS = Path(__file__).parent.parent / "migrations"
+_BUSY_MS = 5000
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    f"PRAGMA busy_timeout={_BUSY_MS}",
+)
+
+
+class Store:
+    """An open database. Use `read` or `write` for one transaction each."""
+
+    def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, url: str) -> "Store":
+        """Open the database at `url` (with its driver, see vtn.config.store_url).
+
+        Raises NotAtHead unless its tables are those of this version, StoreUnavailable where it
+        does not answer.
+        """
+        found, head = await revision(url)
+        if found != head:
+            raise NotAtHead(
+                f"The database {_shown(url)} "
+                + ("has no tables yet" if found is None else f"is at version {found}, not {head}")
+                + "; run vtn init."
+            )
+        if make_url(url).get_backend_name() == "sqlite":
+            return cls(_sqlite(url, pool_size=4, begin="BEGIN"), _sqlite_writer(url))
+        engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+        return cls(engine, engine)
+
+    @property
+    def database(self) -> str:
+        """Which of the two it is: "sqlite" or "postgresql"."""
+        return self._writer.dialect.name
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction that sees one state of the database and changes nothing."""
+        with _named_faults():
+            async with self._reader.connect() as connection:
+                yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed, durably, when the block ends, or not at all."""
+        with _named_faults():
+            async with self._writer.begin() as connection:
+                yield connection
+
+    async def close(self) -> None:
+        await self._writer.dispose()
+        if self._reader is not self._writer:
+            await self._reader.dispose()
+
+
+async def migrate(url: str) -> tuple[str | None, str]:
+    """Bring the database to this version, made anew if need be; the versions before and after."""
+    file = _file(url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(file.touch, mode=0o640)
+    before, head = await revision(url)
+    engine = _engine(url)
+    try:
+        with _named_faults():
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+    return before, head
+
+
+async def revision(url: str) -> tuple[str | None, str]:
+    """The version the database is at (None: no tables yet) and the one this program needs.
+
+    Never makes a database. Raises StoreUnavailable where it does not answer.
+    """
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    file = _file(url)
+    if file is not None and not await asyncio.to_thread(file.is_file):
+        return None, head
+    engine = _engine(url)
+    try:
+        with _named_faults():
+            async with engine.connect() as connection:
+                return await connection.run_sync(_current), head
+    finally:
+        await engine.dispose()
+
+
+def _engine(url: str) -> AsyncEngine:
+    if _file(url) is not None:
+        return _sqlite_writer(url)
+    return create_async_engine(url, pool_size=1)
+
+
+def _sqlite_writer(url: str) -> AsyncEngine:
+    return _sqlite(url, pool_size=1, begin="BEGIN IMMEDIATE")
+
+
+def _sqlite(url: str, *, pool_size: int, begin: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def _connected(connection: Any, _record: object) -> None:  # the driver's own connection
+        connection.isolation_level = None  # the driver must not begin transactions by itself
+        cursor = connection.cursor()
+        for pragma in _PRAGMAS:
+            cursor.execute(pragma)
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _began(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+@contextmanager
+def _named_faults() -> Iterator[None]:
+    """A database that does not answer is a StoreUnavailable; a broken rule of ours is a bug."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except DataError as error:
+        raise Invalid(
+            "A value cannot be stored: it is longer, larger or stranger than the database takes."
+        ) from error
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0:1] or ["no reason given"]
+        raise StoreUnavailable(
+            f"The database does not do what it should ({reason[0]}); see that it runs and has room."
+        ) from error
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _current(connection: Connection) -> str | None:
+    try:
+        return MigrationContext.configure(connection).get_current_revision()
+    except SQLAlchemyError as error:
+        if isinstance(error, DBAPIError) and error.connection_invalidated:
+            raise
+        raise StoreError(f"This is no database of a VTN: {error}.") from error
+
+
+def _file(url: str) -> Path | None:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return Path(parsed.database)
+
+
+def _shown(url: str) -> str:
+    return make_url(url).render_as_string(hide_password=True)

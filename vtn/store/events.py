@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events with every modification they had, whom they are for, and every answer."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from oadr.event import Event, EventResponse
+from oadr.target import Target
+from oadr.vocabulary import EventStatus, OptType
+from vtn.eventbook import Booking, as_of, over_at, status_at
+from vtn.records import Delivery, EventAnswer, EventRecord, OptRecord
+from vtn.store import opts
+from vtn.store.documents import decode, encode, insert_into
+from vtn.store.tables import EventRow, EventTargetRow, EventVersionRow, ResponseRow
+
+
+async def add(
+    connection: AsyncConnection,
+    event: Event,
+    targets: Mapping[str, Target],
+    *,
+    at: datetime,
+    by: str,
+) -> None:
+    """Store a new event; `targets` is what each VEN it is for is shown."""
+    await connection.execute(
+        insert(EventRow).values(
+            event_id=event.event_id, published_at=at, published_by=by, **_columns(event)
+        )
+    )
+    await _add_version(connection, event, at=at, by=by)
+    await _aim(connection, event, targets)
+
+
+async def change(
+    connection: AsyncConnection,
+    event: Event,
+    targets: Mapping[str, Target] | None,
+    *,
+    at: datetime,
+    by: str,
+) -> None:
+    """Store the next modification; a VEN no longer in `targets` will see it cancelled.
+
+    None for `targets` leaves them as they are.
+    """
+    await connection.execute(
+        update(EventRow).where(EventRow.event_id == event.event_id).values(**_columns(event))
+    )
+    await _add_version(connection, event, at=at, by=by)
+    if targets is None:
+        return
+    await connection.execute(
+        update(EventTargetRow)
+        .where(
+            EventTargetRow.event_id == event.event_id,
+            EventTargetRow.ven_id.not_in(list(targets)),
+            EventTargetRow.withdrawn_modification.is_(None),
+        )
+        .values(withdrawn_modification=event.modification_number)
+    )
+    await _aim(connection, event, targets)
+
+
+async def find(connection: AsyncConnection, event_id: str, *, lock: bool = False) -> Event | None:
+    """An event as last modified, its target as the operator gave it."""
+    if lock:
+        await connection.execute(
+            select(EventRow.event_id).where(EventRow.event_id == event_id).with_for_update()
+        )
+    query = (
+        select(EventVersionRow.document)
+        .join(EventRow, _is_current())
+        .where(EventRow.event_id == event_id)
+    )
+    document = (await connection.scalars(query)).first()
+    return None if document is None else decode(document, Event)
+
+
+async def targeted(connection: AsyncConnection, event_id: str) -> list[str]:
+    """Every VEN the event is or was for."""
+    query = select(EventTargetRow.ven_id).where(EventTargetRow.event_id == event_id)
+    return list(await connection.scalars(query.order_by(EventTargetRow.ven_id)))
+
+
+async def at_ven(
+    connection: AsyncConnection, ven_id: str, event_ids: Collection[str]
+) -> Mapping[str, Event]:
+    """Those of the events that are or were for this VEN, over or not, as it is to see them."""
+    wanted = EventTargetRow.event_id.in_(list(event_ids))
+    return {one.event.event_id: one.event for one in await _bookings(connection, ven_id, wanted)}
+
+
+async def bookings(connection: AsyncConnection, ven_id: str, now: datetime) -> list[Booking]:
+    """What the VEN may have to be told at `now`."""
+    return await _bookings(
+        connection, ven_id, or_(EventRow.over_at.is_(None), EventRow.over_at > now)
+    )
+
+
+async def overlapping(
+    connection: AsyncConnection, event: Event, ven_ids: Collection[str]
+) -> list[tuple[Event, str]]:
+    """Other events of the same market context at these VENs that may overlap in time, not over."""
+    query = (
+        select(EventVersionRow.document, EventTargetRow.ven_id)
+        .join(EventRow, _is_current())
+        .join(EventTargetRow, EventTargetRow.event_id == EventRow.event_id)
+        .where(
+            EventRow.event_id != event.event_id,
+            EventRow.market_context == event.market_context,
+            EventRow.cancelled.is_(False),
+            or_(EventRow.over_at.is_(None), EventRow.over_at > event.starts_at),
+            EventTargetRow.withdrawn_modification.is_(None),
+            EventTargetRow.ven_id.in_(list(ven_ids)),
+        )
+    )
+    return [
+        (decode(document, Event), ven_id) for document, ven_id in await connection.execute(query)
+    ]
+
+
+async def handed(
+    connection: AsyncConnection, ven_id: str, events: Iterable[Event], *, at: datetime
+) -> None:
+    """These events were handed out to the VEN."""
+    for event in events:
+        again = EventTargetRow.handed_modification == event.modification_number
+        mine = (EventTargetRow.ven_id == ven_id, EventTargetRow.event_id == event.event_id)
+        counted = await connection.execute(
+            update(EventTargetRow)
+            .where(*mine, again)
+            .values(handed_at=at, attempts=EventTargetRow.attempts + 1)
+        )
+        if not counted.rowcount:
+            await connection.execute(
+                update(EventTargetRow)
+                .where(*mine)
+                .values(handed_modification=event.modification_number, handed_at=at, attempts=1)
+            )
+
+
+async def acknowledge(
+    connection: AsyncConnection, ven_id: str, modifications: Mapping[str, int]
+) -> None:
+    """The VEN has, for sure, these modifications of these events."""
+    for event_id, number in modifications.items():
+        await connection.execute(
+            update(EventTargetRow)
+            .where(EventTargetRow.ven_id == ven_id, EventTargetRow.event_id == event_id)
+            .values(acknowledged_modification=number)
+        )
+
+
+async def answer(
+    connection: AsyncConnection, ven_id: str, answers: Iterable[EventResponse], *, at: datetime
+) -> None:
+    """Keep answers of a VEN; the latest rules (rules 16 and 17)."""
+    given = list(answers)
+    if not given:
+        return
+    await connection.execute(
+        insert(ResponseRow),
+        [
+            {
+                "event_id": one.event_id,
+                "ven_id": ven_id,
+                "modification_number": one.modification_number,
+                "opt_type": one.opt_type.value,
+                "response_code": one.response_code,
+                "description": one.description or "",
+                "at": at,
+            }
+            for one in given
+        ],
+    )
+    await acknowledge(connection, ven_id, {one.event_id: one.modification_number for one in given})
+
+
+async def forget_deliveries(connection: AsyncConnection, ven_id: str) -> None:
+    """The VEN starts anew: it is told of every event again."""
+    await connection.execute(
+        update(EventTargetRow)
+        .where(EventTargetRow.ven_id == ven_id)
+        .values(
+            handed_modification=None, handed_at=None, attempts=0, acknowledged_modification=None
+        )
+    )
+
+
+async def record(connection: AsyncConnection, event_id: str, now: datetime) -> EventRecord | None:
+    found = await _records(connection, [event_id], now)
+    return found[0] if found else None
+
+
+async def records(
+    connection: AsyncConnection,
+    now: datetime,
+    *,
+    status: EventStatus | None = None,
+    ven_id: str | None = None,
+    limit: int | None = None,
+) -> list[EventRecord]:
+    """Events, the one that starts last first."""
+    query = select(EventVersionRow.event_id, EventVersionRow.document).join(EventRow, _is_current())
+    if ven_id is not None:
+        query = query.join(
+            EventTargetRow,
+            and_(
+                EventTargetRow.event_id == EventRow.event_id,
+                EventTargetRow.withdrawn_modification.is_(None),
+            ),
+        ).where(EventTargetRow.ven_id == ven_id)
+    if status is EventStatus.CANCELLED:
+        query = query.where(EventRow.cancelled)
+    elif status not in (None, EventStatus.COMPLETED):
+        query = query.where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
+    if status is None and limit is not None:
+        query = query.limit(limit)
+    rows = await connection.execute(query.order_by(EventRow.starts_at.desc(), EventRow.event_id))
+    wanted = [
+        event_id
+        for event_id, document in rows
+        if status is None or status_at(decode(document, Event), now) is status
+    ]
+    return await _records(connection, wanted[:limit], now)
+
+
+# --- inside --------------------------------------------------------------------------------------
+
+
+def _columns(event: Event) -> dict[str, object]:
+    return {
+        "modification_number": event.modification_number,
+        "cancelled": event.status is EventStatus.CANCELLED,
+        "market_context": event.market_context,
+        "starts_at": event.starts_at,
+        "over_at": over_at(event),
+    }
+
+
+def _is_current() -> ColumnElement[bool]:
+    return and_(
+        EventVersionRow.event_id == EventRow.event_id,
+        EventVersionRow.modification_number == EventRow.modification_number,
+    )
+
+
+async def _add_version(connection: AsyncConnection, event: Event, *, at: datetime, by: str) -> None:
+    await connection.execute(
+        insert(EventVersionRow).values(
+            event_id=event.event_id,
+            modification_number=event.modification_number,
+            document=encode(event),
+            at=at,
+            by=by,
+        )
+    )
+
+
+async def _aim(connection: AsyncConnection, event: Event, targets: Mapping[str, Target]) -> None:
+    statement = insert_into(connection, EventTargetRow)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["event_id", "ven_id"],
+            set_={"target": statement.excluded.target, "withdrawn_modification": None},
+        ),
+        [
+            {"event_id": event.event_id, "ven_id": ven_id, "target": encode(target)}
+            for ven_id, target in targets.items()
+        ],
+    )
+
+
+async def _bookings(
+    connection: AsyncConnection, ven_id: str, wanted: ColumnElement[bool]
+) -> list[Booking]:
+    query = (
+        select(
+            EventVersionRow.document,
+            EventTargetRow.target,
+            EventTargetRow.withdrawn_modification,
+            EventTargetRow.handed_modification,
+            EventTargetRow.handed_at,
+            EventTargetRow.attempts,
+            EventTargetRow.acknowledged_modification,
+        )
+        .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
+        .join(EventVersionRow, _is_current())
+        .where(EventTargetRow.ven_id == ven_id, wanted)
+    )
+    found = []
+    for document, target, withdrawn, number, at, attempts, acknowledged in await connection.execute(
+        query
+    ):
+        event = dataclasses.replace(decode(document, Event), target=decode(target, Target))
+        if withdrawn is not None:
+            event = dataclasses.replace(
+                event, status=EventStatus.CANCELLED, modification_number=withdrawn
+            )
+        found.append(
+            Booking(
+                event=event,
+                handed_modification=number,
+                handed_at=at,
+                attempts=attempts,
+                acknowledged_modification=acknowledged,
+            )
+        )
+    return found
+
+
+async def _records(
+    connection: AsyncConnection, event_ids: Sequence[str], now: datetime
+) -> list[EventRecord]:
+    """The records of these events, in this order; unknown ones are left out."""
+    if not event_ids:
+        return []
+    published = {
+        row.event_id: row
+        for row in await connection.execute(
+            select(EventRow.event_id, EventRow.published_at, EventRow.published_by).where(
+                EventRow.event_id.in_(event_ids)
+            )
+        )
+    }
+    history: dict[str, list[Event]] = {}
+    versions = select(EventVersionRow.event_id, EventVersionRow.document).where(
+        EventVersionRow.event_id.in_(event_ids)
+    )
+    for event_id, document in await connection.execute(
+        versions.order_by(EventVersionRow.modification_number)
+    ):
+        history.setdefault(event_id, []).append(decode(document, Event))
+    deliveries: dict[str, dict[str, Delivery]] = {}
+    for row in await connection.execute(
+        select(EventTargetRow.__table__)
+        .where(EventTargetRow.event_id.in_(event_ids))
+        .order_by(EventTargetRow.ven_id)
+    ):
+        deliveries.setdefault(row.event_id, {})[row.ven_id] = Delivery(
+            ven_id=row.ven_id,
+            handed_modification=row.handed_modification,
+            handed_at=row.handed_at,
+            attempts=row.attempts,
+            acknowledged_modification=row.acknowledged_modification,
+            withdrawn=row.withdrawn_modification is not None,
+        )
+    answers = await _answers(connection, event_ids)
+    return [
+        EventRecord(
+            event=as_of(history[event_id][-1], now),
+            ven_ids=tuple(
+                ven_id for ven_id, one in deliveries.get(event_id, {}).items() if not one.withdrawn
+            ),
+            answers=answers.get(event_id, {}),
+            deliveries=deliveries.get(event_id, {}),
+            history=tuple(history[event_id]),
+            published_at=published[event_id].published_at,
+            published_by=published[event_id].published_by,
+        )
+        for event_id in event_ids
+        if event_id in published
+    ]
+
+
+async def _answers(
+    connection: AsyncConnection, event_ids: Sequence[str]
+) -> dict[str, dict[str, EventAnswer]]:
+    """The latest answer of each VEN to each event, as its opts for the event overrule it (206)."""
+    found: dict[str, dict[str, EventAnswer]] = {}
+    responses = select(ResponseRow.__table__).where(ResponseRow.event_id.in_(event_ids))
+    for row in await connection.execute(responses.order_by(ResponseRow.number)):
+        found.setdefault(row.event_id, {})[row.ven_id] = EventAnswer(
+            ven_id=row.ven_id,
+            opt_type=OptType(row.opt_type),
+            modification_number=row.modification_number,
+            at=row.at,
+            response_code=row.response_code,
+            description=row.description,
+        )
+    for one in reversed(await opts.of_events(connection, event_ids)):
+        assert one.opt.event is not None
+        by_ven = found.setdefault(one.opt.event.event_id, {})
+        by_ven[one.ven_id] = _overruled(by_ven.get(one.ven_id), one)
+    return found
+
+
+def _overruled(answer: EventAnswer | None, opt: OptRecord) -> EventAnswer:
+    """The answer as an oadrCreateOpt for the event leaves it."""
+    assert opt.opt.event is not None
+    if answer is None or not opt.scope:
+        return EventAnswer(
+            ven_id=opt.ven_id,
+            opt_type=opt.opt.opt_type,
+            modification_number=opt.opt.event.modification_number,
+            at=opt.received_at,
+            response_code="200",
+            resources={opt.scope: opt.opt.opt_type} if opt.scope else {},
+        )
+    return dataclasses.replace(answer, resources={**answer.resources, opt.scope: opt.opt.opt_type})

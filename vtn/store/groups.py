@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Groups of VENs, and the market contexts events are published in."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vtn.records import Group, MarketContext
+from vtn.store.documents import insert_into
+from vtn.store.tables import GroupRow, MarketContextRow, MemberRow
+
+
+async def add(connection: AsyncConnection, group_id: str, name: str) -> None:
+    await connection.execute(insert(GroupRow).values(group_id=group_id, name=name))
+
+
+async def every(connection: AsyncConnection) -> list[Group]:
+    """All groups by groupID, each with its members by venID."""
+    members: dict[str, list[str]] = {}
+    query = select(MemberRow.group_id, MemberRow.ven_id).order_by(MemberRow.ven_id)
+    for group_id, ven_id in await connection.execute(query):
+        members.setdefault(group_id, []).append(ven_id)
+    rows = await connection.execute(
+        select(GroupRow.group_id, GroupRow.name).order_by(GroupRow.group_id)
+    )
+    return [
+        Group(group_id=group_id, name=name, ven_ids=tuple(members.get(group_id, ())))
+        for group_id, name in rows
+    ]
+
+
+async def find(connection: AsyncConnection, group_id: str) -> Group | None:
+    return next((group for group in await every(connection) if group.group_id == group_id), None)
+
+
+async def join(connection: AsyncConnection, group_id: str, ven_ids: Iterable[str]) -> None:
+    """Members already: nothing happens."""
+    for ven_id in ven_ids:
+        await connection.execute(
+            insert_into(connection, MemberRow)
+            .values(group_id=group_id, ven_id=ven_id)
+            .on_conflict_do_nothing()
+        )
+
+
+async def leave(connection: AsyncConnection, group_id: str, ven_ids: Iterable[str]) -> None:
+    await connection.execute(
+        delete(MemberRow).where(MemberRow.group_id == group_id, MemberRow.ven_id.in_(list(ven_ids)))
+    )
+
+
+async def market_contexts(connection: AsyncConnection) -> list[MarketContext]:
+    rows = await connection.execute(
+        select(MarketContextRow.uri, MarketContextRow.name).order_by(MarketContextRow.uri)
+    )
+    return [MarketContext(uri=uri, name=name) for uri, name in rows]
+
+
+async def add_market_context(connection: AsyncConnection, context: MarketContext) -> None:
+    await connection.execute(insert(MarketContextRow).values(uri=context.uri, name=context.name))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements: one idempotent row per series and 15 minutes (vtn.blocks)."""
+
+from array import array
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import RowMapping, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from vtn.blocks import BLOCK_S, Block, merge, pack, split, unpack
+from vtn.records import Point, Series
+from vtn.store.documents import decode, encode, insert_into
+from vtn.store.tables import BlockRow, SeriesRow
+
+NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
+"""Values in these are kept as 32-bit floats; all others (counters above all) as 64-bit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """New values of one point, in its base unit; equally long columns in any order."""
+
+    point: Point
+    starts_at: tuple[int, ...]
+    """Seconds since 1970."""
+    values: tuple[float, ...]
+    quality: tuple[str, ...]
+
+
+async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
+    """Merge values into their blocks: the same instant again replaces (rule 346).
+
+    Locks the series it touches until the transaction ends, so two updates at once lose nothing.
+    Returns how many values were given.
+    """
+    given = [one for one in samples if one.starts_at]
+    if not given:
+        return 0
+    numbers = await _numbers(connection, [one.point for one in given])
+    fresh: dict[tuple[int, int], Block] = {}
+    wide: dict[int, bool] = {}
+    for one in given:
+        number = numbers[_key(one.point)]
+        wide[number] = one.point.unit not in NARROW_UNITS
+        for start, block in split(one.starts_at, one.values, one.quality).items():
+            earlier = fresh.get((number, start))
+            fresh[number, start] = block if earlier is None else merge(earlier, block)
+    stored = await connection.execute(
+        select(BlockRow.series, BlockRow.starts_at, BlockRow.samples).where(
+            tuple_(BlockRow.series, BlockRow.starts_at).in_(list(fresh))
+        )
+    )
+    for number, start, packed in stored:
+        fresh[number, start] = merge(unpack(packed), fresh[number, start])
+    statement = insert_into(connection, BlockRow)
+    await connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["series", "starts_at"],
+            set_={"samples": statement.excluded.samples},
+        ),
+        [
+            {"series": number, "starts_at": start, "samples": pack(block, wide=wide[number])}
+            for (number, start), block in fresh.items()
+        ],
+    )
+    return sum(len(one.starts_at) for one in given)
+
+
+async def points(connection: AsyncConnection, ven_id: str) -> list[Point]:
+    """Every series of a VEN."""
+    rows = await connection.execute(
+        select(SeriesRow.__table__)
+        .where(SeriesRow.ven_id == ven_id)
+        .order_by(SeriesRow.r_id, SeriesRow.facet)
+    )
+    return [_point(row) for row in rows.mappings()]
+
+
+async def find(connection: AsyncConnection, ven_id: str, r_id: str, facet: str) -> Point | None:
+    rows = await connection.execute(
+        select(SeriesRow.__table__).where(
+            SeriesRow.ven_id == ven_id, SeriesRow.r_id == r_id, SeriesRow.facet == facet
+        )
+    )
+    row = rows.mappings().first()
+    return None if row is None else _point(row)
+
+
+async def read(
+    connection: AsyncConnection, point: Point, starts_at: float, ends_at: float
+) -> Series:
+    """Values of a point in [starts_at, ends_at), seconds since 1970."""
+    rows = await connection.execute(
+        select(BlockRow.starts_at, BlockRow.samples)
+        .join(SeriesRow, SeriesRow.number == BlockRow.series)
+        .where(
+            SeriesRow.ven_id == point.ven_id,
+            SeriesRow.r_id == point.r_id,
+            SeriesRow.facet == point.facet,
+            BlockRow.starts_at > int(starts_at) - BLOCK_S,
+            BlockRow.starts_at < ends_at,
+        )
+        .order_by(BlockRow.starts_at)
+    )
+    instants, values, quality = array("d"), array("d"), list[str]()
+    for start, packed in rows:
+        block = unpack(packed)
+        for offset, value, word in zip(block.offsets, block.values, block.quality, strict=True):
+            if starts_at <= start + offset < ends_at:
+                instants.append(start + offset)
+                values.append(value)
+                quality.append(word)
+    return Series(point=point, starts_at=instants, values=values, quality=tuple(quality))
+
+
+_Key = tuple[str, str, str]
+
+
+def _key(point: Point) -> _Key:
+    return point.ven_id, point.r_id, point.facet
+
+
+async def _numbers(connection: AsyncConnection, wanted: Iterable[Point]) -> Mapping[_Key, int]:
+    """The number of each series, made if need be, locked in ascending order."""
+    by_key = {_key(point): point for point in wanted}
+    columns = (SeriesRow.ven_id, SeriesRow.r_id, SeriesRow.facet)
+    query = (
+        select(SeriesRow.__table__)
+        .where(tuple_(*columns).in_(list(by_key)))
+        .order_by(SeriesRow.number)
+        .with_for_update()
+    )
+    found: dict[_Key, tuple[int, Point]] = {}
+    for _attempt in range(2):
+        for row in (await connection.execute(query)).mappings():
+            found[row["ven_id"], row["r_id"], row["facet"]] = row["number"], _point(row)
+        missing = [point for key, point in sorted(by_key.items()) if key not in found]
+        if not missing:
+            break
+        statement = insert_into(connection, SeriesRow).on_conflict_do_nothing()
+        await connection.execute(statement, [_row(point) for point in missing])
+    for key, point in by_key.items():
+        number, known = found[key]
+        if known != point:  # the VEN describes the point anew
+            await connection.execute(
+                update(SeriesRow).where(SeriesRow.number == number).values(**_row(point))
+            )
+    return {key: number for key, (number, _) in found.items()}
+
+
+def _row(point: Point) -> dict[str, str]:
+    return {
+        "ven_id": point.ven_id,
+        "r_id": point.r_id,
+        "facet": point.facet,
+        "report_name": point.report_name,
+        "report_type": point.report_type,
+        "unit": point.unit,
+        "resource_ids": encode(list(point.resource_ids)),
+    }
+
+
+def _point(row: RowMapping) -> Point:
+    return Point(
+        ven_id=row["ven_id"],
+        r_id=row["r_id"],
+        facet=row["facet"],
+        report_name=row["report_name"],
+        report_type=row["report_type"],
+        unit=row["unit"],
+        resource_ids=decode(row["resource_ids"], tuple[str, ...]),
+    )

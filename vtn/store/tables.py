@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of the VTN. Rows never leave the store; its modules give back plain values.
+
+vens ─┬─ resources            events ─┬─ event_versions (every modification, kept)
+      ├─ group_members ─ ven_groups   ├─ event_targets  (one line per VEN: how far it has come)
+      ├─ report_offers                └─ event_responses (every answer, kept)
+      ├─ report_requests
+      ├─ series ─ measurement_blocks  market_contexts
+      ├─ opts                         audit (append only)
+      └─ outbox
+"""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC instant; SQLite knows no zones and keeps it without."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+_Number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up INTEGER keys only
+
+
+class Table(DeclarativeBase):
+    """What all tables are declared by."""
+
+    type_annotation_map = {str: Text(), datetime: Instant(), bytes: LargeBinary()}  # noqa: RUF012 - SQLAlchemy reads it so
+
+
+def _ven() -> Mapped[str]:
+    return mapped_column(ForeignKey("vens.ven_id"), primary_key=True)
+
+
+class VenRow(Table):
+    __tablename__ = "vens"
+
+    ven_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    certificate_sha256: Mapped[str] = mapped_column(unique=True)
+    added_at: Mapped[datetime]
+    added_by: Mapped[str]
+    revoked_at: Mapped[datetime | None]
+    registration_id: Mapped[str | None] = mapped_column(unique=True)
+    registered_at: Mapped[datetime | None]
+    report_only: Mapped[bool] = mapped_column(server_default=text("false"))
+    poll_interval_s: Mapped[float | None]
+    last_contact_at: Mapped[datetime | None]
+
+
+class ResourceRow(Table):
+    __tablename__ = "resources"
+
+    ven_id: Mapped[str] = _ven()
+    resource_id: Mapped[str] = mapped_column(primary_key=True, index=True)
+
+
+class GroupRow(Table):
+    __tablename__ = "ven_groups"
+
+    group_id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class MemberRow(Table):
+    __tablename__ = "group_members"
+
+    group_id: Mapped[str] = mapped_column(ForeignKey("ven_groups.group_id"), primary_key=True)
+    ven_id: Mapped[str] = _ven()
+
+
+class MarketContextRow(Table):
+    __tablename__ = "market_contexts"
+
+    uri: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str]
+
+
+class EventRow(Table):
+    __tablename__ = "events"
+
+    event_id: Mapped[str] = mapped_column(primary_key=True)
+    modification_number: Mapped[int]
+    cancelled: Mapped[bool]
+    market_context: Mapped[str]
+    starts_at: Mapped[datetime] = mapped_column(index=True)
+    over_at: Mapped[datetime | None] = mapped_column(index=True)
+    """End of the active period and its tolerance; NULL is open-ended."""
+    published_at: Mapped[datetime]
+    published_by: Mapped[str]
+
+
+class EventVersionRow(Table):
+    __tablename__ = "event_versions"
+
+    event_id: Mapped[str] = mapped_column(ForeignKey("events.event_id"), primary_key=True)
+    modification_number: Mapped[int] = mapped_column(primary_key=True)
+    document: Mapped[str]
+    """The oadr.event.Event as JSON, its target as the operator gave it."""
+    at: Mapped[datetime]
+    by: Mapped[str]
+
+
+class EventTargetRow(Table):
+    __tablename__ = "event_targets"
+    __table_args__ = (Index("ix_event_targets_ven", "ven_id", "event_id"),)
+
+    event_id: Mapped[str] = mapped_column(ForeignKey("events.event_id"), primary_key=True)
+    ven_id: Mapped[str] = _ven()
+    target: Mapped[str]
+    """The oadr.Target this VEN is shown, as JSON."""
+    withdrawn_modification: Mapped[int | None]
+    """The modification that dropped this VEN: to it the event is cancelled from then on."""
+    handed_modification: Mapped[int | None]
+    handed_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    acknowledged_modification: Mapped[int | None]
+
+
+class ResponseRow(Table):
+    __tablename__ = "event_responses"
+    __table_args__ = (Index("ix_event_responses_event", "event_id", "ven_id", "number"),)
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    event_id: Mapped[str] = mapped_column(ForeignKey("events.event_id"))
+    ven_id: Mapped[str] = mapped_column(ForeignKey("vens.ven_id"))
+    modification_number: Mapped[int]
+    opt_type: Mapped[str]
+    response_code: Mapped[str]
+    description: Mapped[str]
+    at: Mapped[datetime]
+
+
+class OptRow(Table):
+    __tablename__ = "opts"
+    __table_args__ = (
+        Index("ix_opts_opt", "ven_id", "opt_id"),
+        Index("ix_opts_event", "event_id", "ven_id"),
+    )
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    ven_id: Mapped[str] = mapped_column(ForeignKey("vens.ven_id"))
+    opt_id: Mapped[str]
+    opt_type: Mapped[str]
+    scope: Mapped[str]
+    """A resourceID; "" for the whole VEN."""
+    device_class: Mapped[str]
+    market_context: Mapped[str]
+    event_id: Mapped[str | None] = mapped_column(ForeignKey("events.event_id"))
+    document: Mapped[str]
+    """The oadr.opt.CreateOpt as JSON."""
+    received_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    ended_by: Mapped[str] = mapped_column(server_default="")
+
+
+class OfferRow(Table):
+    __tablename__ = "report_offers"
+
+    ven_id: Mapped[str] = _ven()
+    specifier_id: Mapped[str] = mapped_column(primary_key=True)
+    document: Mapped[str]
+    """The oadr.report.Report (metadata) as JSON."""
+    received_at: Mapped[datetime]
+
+
+class RequestRow(Table):
+    __tablename__ = "report_requests"
+
+    report_request_id: Mapped[str] = mapped_column(primary_key=True)
+    ven_id: Mapped[str] = mapped_column(ForeignKey("vens.ven_id"), index=True)
+    report_name: Mapped[str]
+    document: Mapped[str]
+    """The oadr.report.ReportRequest as JSON."""
+    state: Mapped[str]
+    asked_at: Mapped[datetime]
+    asked_by: Mapped[str]
+    last_update_at: Mapped[datetime | None]
+    remark: Mapped[str] = mapped_column(server_default="")
+
+
+class SeriesRow(Table):
+    __tablename__ = "series"
+    __table_args__ = (UniqueConstraint("ven_id", "r_id", "facet", name="uq_series"),)
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    ven_id: Mapped[str] = mapped_column(ForeignKey("vens.ven_id"))
+    r_id: Mapped[str]
+    facet: Mapped[str]
+    report_name: Mapped[str]
+    report_type: Mapped[str]
+    unit: Mapped[str]
+    resource_ids: Mapped[str]
+    """JSON list."""
+
+
+class BlockRow(Table):
+    __tablename__ = "measurement_blocks"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy reads it so
+
+    series: Mapped[int] = mapped_column(
+        _Number, ForeignKey("series.number"), primary_key=True, autoincrement=False
+    )
+    starts_at: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
+    """Seconds since 1970, a multiple of vtn.blocks.BLOCK_S."""
+    samples: Mapped[bytes]
+    """vtn.blocks.pack."""
+
+
+class MessageRow(Table):
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_ven", "ven_id", "number"),)
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    ven_id: Mapped[str] = mapped_column(ForeignKey("vens.ven_id"))
+    kind: Mapped[str]
+    """Wire name: "oadrCreateReport" ..."""
+    request_id: Mapped[str]
+    """What the logical answer names; "" where the answer names nothing."""
+    subjects: Mapped[str]
+    """JSON list of the reportRequestIDs it is about."""
+    body: Mapped[str]
+    """The whole oadrPayload."""
+    queued_at: Mapped[datetime]
+    handed_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class AuditRow(Table):
+    __tablename__ = "audit"
+
+    number: Mapped[int] = mapped_column(_Number, primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    act: Mapped[str]
+    subject: Mapped[str] = mapped_column(index=True)
+    outcome: Mapped[str]
+    detail: Mapped[str]
