@@ -45,7 +45,7 @@ class PlantState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What to do now: command `reduction_w` (None: leave the plant alone), send the answers."""
+    """What to do now: command `reduction_w` (None: leave the plant as it is), send the answers."""
 
     reduction_w: float | None
     answers: tuple[Acknowledgement, ...]
@@ -144,7 +144,8 @@ class ReferenceEms:
         next_w = min(max(target_w, at_w - reach_w), at_w + reach_w)
         self._commanded_w = next_w
         answers.extend(self._progress(next_w, target_w, now))
-        return Step(reduction_w=next_w, answers=tuple(answers))
+        stays = next_w == plant.reduction_w  # a plant may wear out by being written to
+        return Step(reduction_w=None if stays else next_w, answers=tuple(answers))
 
     def _refusal(self, order: SetPoint, now: datetime) -> str:
         """Why this set-point is not obeyed; "" when it is."""

@@ -27,6 +27,7 @@ class Building:
         self.reduction_w = 0.0
         self.plant_answers = True
         self.said = []
+        self.written = []
 
     @property
     def now(self):
@@ -79,6 +80,7 @@ class Building:
             )
             if step.reduction_w is not None:
                 self.reduction_w = step.reduction_w
+                self.written.append(step.reduction_w)
             answers += step.answers
         self.said += answers
         return [answer.status for answer in answers]
@@ -98,6 +100,19 @@ def test_a_lease_is_accepted_started_and_reached_by_a_believable_ramp(building):
     assert building.run(4) == [SUCCEEDED]
     assert building.reduction_w == pytest.approx(10_000)
     assert building.said[-1].applied_w == -10_000
+
+
+def test_a_plant_that_is_where_it_should_be_is_not_written_to(building):
+    building.run(10)
+    assert building.written == []
+
+    building.order(building.lease(1))
+    building.run(60)
+    assert building.written == pytest.approx([2_000, 4_000, 6_000, 8_000, 10_000])
+
+    building.reduction_w = 0.0  # somebody else has moved it
+    building.run(1)
+    assert building.reduction_w == pytest.approx(10_000)
 
 
 def test_the_order_may_name_a_gentler_ramp(building):
@@ -292,6 +307,17 @@ def test_a_plant_that_is_silent_for_a_moment_is_forgiven(building):
     building.plant_answers = True
 
     assert building.run(10) == [SUCCEEDED]
+
+
+def test_a_plant_that_comes_back_changed_is_taken_as_it_is(building):
+    building.order(building.lease(1))
+    building.run(6)
+    building.plant_answers = False
+    building.run(2)
+    building.plant_answers, building.reduction_w = True, 0.0
+    building.run(1)
+
+    assert building.reduction_w == pytest.approx(RAMP)
 
 
 def test_a_plant_that_stays_silent_aborts_the_lease(building):

@@ -14,7 +14,7 @@ from ems_bridge.messages import (
     Verdict,
 )
 from ems_bridge.words import in_words, watts
-from tests.unit.ems_bridge.test_messages import messages
+from tests.unit.ems_bridge.strategies import messages
 
 AT = datetime(2030, 1, 9, 14, tzinfo=UTC)
 LATER = datetime(2030, 1, 9, 14, 2, tzinfo=UTC)
