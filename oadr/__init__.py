@@ -5,6 +5,9 @@
 >>> message = oadr.parse(oadr.build(oadr.poll.Poll(ven_id="0042")))
 >>> message.ven_id
 '0042'
+
+Signatures are an option that loads a cryptography library: `oadr.signature` and `oadr.replay` are
+imported by name where they are used.
 """
 
 from oadr import (
@@ -22,7 +25,7 @@ from oadr import (
 )
 from oadr.errors import InvalidContent, OadrError, Refused, Unbuildable
 from oadr.messages import wire_name
-from oadr.payload import MAX_BYTES, Message, build, parse
+from oadr.payload import MAX_BYTES, Message, build, checked, parse, read_message
 from oadr.response import EiResponse
 from oadr.target import Target
 
@@ -36,6 +39,7 @@ __all__ = [
     "Target",
     "Unbuildable",
     "build",
+    "checked",
     "columns",
     "endpoints",
     "errors",
@@ -43,6 +47,7 @@ __all__ = [
     "opt",
     "parse",
     "poll",
+    "read_message",
     "registration",
     "report",
     "target",

@@ -78,11 +78,27 @@ def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> Message:
     OpenADR 2.0b payload (the HTTP status is the answer), and InvalidContent where they are one that
     cannot be acted on (an application error is the answer).
     """
+    return read_message(checked(body, max_bytes=max_bytes)[-1])
+
+
+def checked(body: bytes, *, max_bytes: int = MAX_BYTES) -> Element:
+    """The bytes as an oadrPayload that is valid by the schema; its last child is the signed object.
+
+    Raises Oversize, NotUtf8, Malformed, ForbiddenXml or SchemaInvalid.
+    """
     root = tree(body, max_bytes=max_bytes)
     if root.tag != _PAYLOAD:
         raise SchemaInvalid("The root element is not oadrPayload.")
     validate(root)
-    element = root[-1][0]
+    return root
+
+
+def read_message(signed_object: Element) -> Message:
+    """The message in an oadrSignedObject of a `checked` payload. Raises InvalidContent.
+
+    Where signatures are asked for, hand it the element that `oadr.signature` verified, no other.
+    """
+    element = signed_object[0]
     try:
         message: Message = read(CLASS_OF[str(element.tag)], element)
     except InvalidContent as error:
