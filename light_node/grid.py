@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass
 
 STEP_S = 0.5
+_AT_ONCE_S = 1e-6  # finer than epoch seconds can be told apart in a float
 _WAKE_EARLY_S = 0.05
 # The kernel may wake a sleeper late by 0.1 % of its sleep (4 ms at 4 s). So the long sleep ends
 # early, and a short one, with hardly any slack, finds the instant.
@@ -91,8 +92,8 @@ async def ticks(
 ) -> AsyncGenerator[Tick]:
     """Yield each tick when it is due, for ever; a slow consumer sees `missed`."""
     while True:
-        while (wait_s := grid.wait_s()) > 0:
+        while (wait_s := grid.wait_s()) > _AT_ONCE_S:
             # Never longer than one interval: a step of the clock is seen within one.
             long_s = min(wait_s, grid.interval_s)
-            await sleep(long_s - _WAKE_EARLY_S if long_s > _WAKE_EARLY_S else long_s)
+            await sleep(long_s - _WAKE_EARLY_S if long_s > 2 * _WAKE_EARLY_S else long_s)
         yield grid.take()

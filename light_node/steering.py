@@ -294,7 +294,6 @@ class Steering:
             answered_seq=self._ack.seq if self._ack is not None else 0,
             renew=self._renew,
         )
-        self._renew = False
         decision = decide(self._held, situation, self._guard)
         if decision.hindrance and decision.hindrance != self._hindrance:
             log.warning("step_not_held", why=decision.hindrance)
@@ -310,6 +309,7 @@ class Steering:
                 log.info("guard", state=str(decision.held.state), was=str(before.state))
             self._changed()
         if decision.send is not None:
+            self._renew = False
             await self._send_set_point(decision.send)
         await self._report_effect()
         return decision.look_at or now + timedelta(seconds=_LOOK_AT_LEAST_S)
@@ -320,12 +320,12 @@ class Steering:
         )
         if made.release:
             await self._clear(self._topics.limit_state)
-            log.info("released", event=made.reason.event_id, seq=made.seq)
+            log.info("released", event_id=made.reason.event_id, seq=made.seq)
             return
         await self._send(self._topics.limit_state, made, retain=True, expires_at=made.not_after)
         log.info(
             "leased",
-            event=made.reason.event_id,
+            event_id=made.reason.event_id,
             seq=made.seq,
             target=in_words(made),
             not_after=made.not_after.isoformat(),
