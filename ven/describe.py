@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The VEN's state in plain terms, for `ven status` and `ven events`."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ven import control, plan
+from ven.config import Settings
+from ven.credentials import Credentials
+from ven.known import KnownEvent, rank
+from ven.line import Line
+from ven.node import NOT_THERE, NodeLink
+from ven.state import InForce, State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """What only a running VEN knows."""
+
+    line: Line
+    node: NodeLink
+    clock_offset_s: float | None
+    trouble: str
+
+
+def status(
+    settings: Settings,
+    state: State,
+    credentials: Credentials | None,
+    *,
+    now: datetime,
+    live: Live | None,
+) -> control.VenStatus:
+    """How the VEN is; `live` is None where it does not run and only its state file speaks."""
+    registration = state.registration()
+    node_status = live.node.status if live is not None else None
+    return control.VenStatus(
+        at=now,
+        name=settings.ven.name,
+        running=live is not None,
+        registered=registration is not None,
+        ven_id=registration.ven_id if registration is not None else "",
+        vtn_id=registration.vtn_id if registration is not None else "",
+        registration_id=registration.registration_id if registration is not None else "",
+        trouble=_trouble(live),
+        vtn_url=settings.vtn.url,
+        vtn_answers=live.line.is_up if live is not None else None,
+        vtn_last_answer_at=live.line.last_answer_at if live is not None else None,
+        vtn_clock_offset_s=live.clock_offset_s if live is not None else None,
+        node_connected=live.node.is_connected if live is not None else None,
+        node_guard=node_status.guard if node_status is not None else "",
+        plan_refused=live.node.plan_refused if live is not None else "",
+        override=live.node.override.active if live is not None else False,
+        events=len(state.events()),
+        unacknowledged_answers=len(state.answers()),
+        reports=tuple(_report(each) for each in state.requests().values()),
+        fingerprint=credentials.fingerprint if credentials is not None else "",
+        certificate_not_after_at=credentials.not_after_at if credentials is not None else None,
+    )
+
+
+def events(state: State, now: datetime) -> control.Events:
+    """All known events, in order of precedence."""
+    return control.Events(
+        events=tuple(_event(known, now) for known in sorted(state.events().values(), key=rank))
+    )
+
+
+def _trouble(live: Live | None) -> str:
+    if live is None:
+        return "The VEN does not run; start it with 'ven run'."
+    if live.line.trouble:
+        return live.line.trouble
+    if live.trouble:
+        return live.trouble
+    if not live.node.is_connected:
+        return NOT_THERE
+    if live.node.plan_refused:
+        return f"The light node refused the plan: {live.node.plan_refused}"
+    if live.clock_offset_s:
+        return (
+            f"The VTN's clock is {live.clock_offset_s:+.0f} s from this one; "
+            "check the time service (NTP) here."
+        )
+    return ""
+
+
+def _report(in_force: InForce) -> control.ReportStatus:
+    request = in_force.request
+    last = in_force.last_row_at
+    return control.ReportStatus(
+        report_request_id=request.report_request_id,
+        specifier_id=request.report_specifier_id,
+        granularity_s=request.granularity.total_seconds(),
+        report_back_s=request.report_back.total_seconds(),
+        last_row_at=datetime.fromtimestamp(last, UTC) if last is not None else None,
+        backlog=in_force.spool is not None and bool(in_force.spool.spans),
+    )
+
+
+def _event(known: KnownEvent, now: datetime) -> control.EventStatus:
+    event = known.event
+    signal = event.signals[0]
+    return control.EventStatus(
+        event_id=event.event_id,
+        modification_number=event.modification_number,
+        status=known.status(now).value,
+        signal=f"{signal.signal_name}/{signal.signal_type.value}",
+        value=plan.value_at(known, signal, now),
+        unit=plan.unit_text(signal),
+        starts_at=known.starts_at,
+        ends_at=known.ends_at,
+        opt=known.opt.value,
+        decided_by=known.decided_by,
+        reason=known.reason,
+        response_code=known.response_code,
+        acknowledged=known.answered >= event.modification_number,
+        test=event.is_test,
+        market_context=event.market_context,
+    )

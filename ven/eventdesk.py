@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event desk: takes the VTN's events, keeps them, answers them, and makes the plan of them."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from light_node.local import OverrideState, Step
+from oadr.event import CreatedEvent, DistributeEvent
+from oadr.opt import CreateOpt, QualifiedEvent
+from oadr.response import EiResponse
+from oadr.target import Target
+from oadr.vocabulary import OptReason, OptType, ServiceName
+from ven import plan
+from ven.bell import Bell
+from ven.config import Settings
+from ven.errors import UnknownEvent, Unusable
+from ven.events import Party, changed_mind, take
+from ven.identifiers import new_id
+from ven.known import Decider, KnownEvent
+from ven.node import Plan
+from ven.opting import by_override
+from ven.outbox import Outbox
+from ven.state import State
+
+log = structlog.get_logger()
+
+SETTLE = timedelta(seconds=60)
+"""How long after an event its readings still leave in short batches."""
+KEPT = timedelta(hours=24)
+"""How long an event that is over waits for its last curtailment report."""
+
+
+class EventDesk:
+    """All known events. What it does is on disk before it returns; answers go to the outbox."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        outbox: Outbox,
+        *,
+        override: Callable[[], OverrideState],
+        now: Callable[[], datetime],
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._outbox = outbox
+        self._override = override
+        self._now = now
+        self._draw = draw
+        self.changed = Bell()
+        """Rung when an event comes, changes or goes."""
+
+    def take(self, message: DistributeEvent, *, answer_all: bool = True) -> None:
+        """Take a list of events; `answer_all=False` answers only what has not been answered yet."""
+        registration = self._state.registration()
+        if registration is None:
+            return  # rule 405: an unregistered VEN takes nothing
+        if message.vtn_id != registration.vtn_id:
+            self._refuse(
+                message.request_id, "452", f"The vtnID '{message.vtn_id}' is unknown here."
+            )
+            return
+        if message.response is not None and not message.response.ok:
+            log.warning("events_refused", why=message.response.description)
+            return
+        before = self._state.events()
+        taken = take(
+            message,
+            before,
+            party=Party(
+                ven_id=registration.ven_id,
+                vtn_id=registration.vtn_id,
+                site=self._settings.site,
+                opt=self._settings.opt,
+                override=self._override(),
+            ),
+            now=self._now(),
+            draw=self._draw,
+        )
+        answers = tuple(
+            answer
+            for answer in taken.answers
+            if answer_all or not self._is_answered(answer.event_id, answer.modification_number)
+        )
+        with self._state.transaction():
+            for event_id in taken.changed:
+                self._state.put_event(taken.known[event_id])
+            if answers:
+                self._outbox.put(
+                    ServiceName.EVENT,
+                    CreatedEvent(
+                        response=EiResponse(),
+                        event_responses=answers,
+                        ven_id=registration.ven_id,
+                    ),
+                )
+        for event_id in taken.changed:
+            _log_event(taken.known[event_id], self._now())
+        self.changed.ring()
+
+    def refuse(self, fault: Unusable) -> None:
+        """Answer a list of events of which nothing could be read (rule 33)."""
+        self._refuse(fault.request_id, fault.response_code, str(fault))
+
+    def opt(self, event_id: str, opt: OptType, *, reason: str = "") -> KnownEvent:
+        """A person decides. Raises UnknownEvent, also where nothing is left to decide."""
+        known = self._state.events().get(event_id)
+        now = self._now()
+        if known is None or known.is_over(now):
+            raise UnknownEvent(
+                f"There is no event '{event_id}' that is still to come or running; "
+                "'ven events' lists them."
+            )
+        if known.response_code != "200":
+            raise UnknownEvent(f"Event '{event_id}' cannot be acted on: {known.reason}")
+        return self._change(known, opt, "person", reason or "Decided by a person at the site.")
+
+    def mind_override(self) -> None:
+        """Opt out at once of what runs while the building is overridden."""
+        now = self._now()
+        for known in self._state.events().values():
+            if not known.holds or known.is_over(now):
+                continue
+            decision = by_override(known.ramps_at, known.ends_at, self._override(), now)
+            if decision is not None:
+                self._change(
+                    known,
+                    decision.opt,
+                    decision.decided_by,
+                    decision.reason,
+                    wire_reason=decision.wire_reason,
+                )
+
+    def plan(self) -> Plan:
+        """What the light node is to hold and to tell the EMS."""
+        known = list(self._state.events().values())
+        site = self._settings.site
+        return plan.steps(known, site), plan.notices(known, site, self._now())
+
+    def steps(self) -> tuple[Step, ...]:
+        return plan.steps(self._state.events().values(), self._settings.site)
+
+    def is_moving(self) -> bool:
+        """Whether an event moves the load now or did until a minute ago."""
+        return plan.is_moving(self.steps(), self._now(), settle=SETTLE)
+
+    def close(self, event_id: str) -> None:
+        """Nothing is left to be reported of the event."""
+        known = self._state.events().get(event_id)
+        if known is not None and not known.reported:
+            self._state.put_event(replace(known, reported=True))
+            self.changed.ring()
+
+    def forget_over(self) -> None:
+        """Drop events that are over, settled, and reported or too old to be (rule 36)."""
+        now = self._now()
+        for known in self._state.events().values():
+            end = known.recovered_at
+            if end is None or now < end + SETTLE:
+                continue
+            if known.reported or not known.holds or now >= end + KEPT:
+                self._state.drop_event(known.event_id)
+                log.info("event_forgotten", event_id=known.event_id)
+
+    def next_change_at(self) -> datetime | None:
+        """When the plan or a status changes by itself."""
+        now = self._now()
+        instants = []
+        for known in self._state.events().values():
+            instants.append(known.next_change_at(now))
+            end = known.recovered_at
+            if end is not None and end + SETTLE > now:
+                instants.append(end + SETTLE)
+        return min((at for at in instants if at is not None), default=None)
+
+    def _change(
+        self,
+        known: KnownEvent,
+        opt: OptType,
+        decided_by: Decider,
+        reason: str,
+        *,
+        wire_reason: OptReason = OptReason.NOT_PARTICIPATING,
+    ) -> KnownEvent:
+        after, answer = changed_mind(known, opt, decided_by=decided_by, reason=reason)
+        registration = self._state.registration()
+        with self._state.transaction():
+            self._state.put_event(after)
+            if registration is None:
+                pass
+            elif self._settings.opt.by == "createOpt":
+                self._outbox.put(
+                    ServiceName.OPT,
+                    CreateOpt(
+                        opt_id=new_id("opt"),
+                        opt_type=opt,
+                        opt_reason=(
+                            wire_reason if opt is OptType.OPT_OUT else OptReason.PARTICIPATING
+                        ),
+                        ven_id=registration.ven_id,
+                        created_at=self._now(),
+                        request_id=new_id("opt"),
+                        event=QualifiedEvent(
+                            event_id=known.event_id,
+                            modification_number=known.event.modification_number,
+                        ),
+                        target=Target(ven_ids=(registration.ven_id,)),
+                    ),
+                )
+            else:
+                self._outbox.put(
+                    ServiceName.EVENT,
+                    CreatedEvent(
+                        response=EiResponse(),
+                        event_responses=(answer,),
+                        ven_id=registration.ven_id,
+                    ),
+                )
+        _log_event(after, self._now())
+        self.changed.ring()
+        return after
+
+    def _refuse(self, request_id: str, code: str, sentence: str) -> None:
+        registration = self._state.registration()
+        log.warning("events_unusable", why=sentence)
+        if registration is not None:
+            self._outbox.put(
+                ServiceName.EVENT,
+                CreatedEvent(
+                    response=EiResponse(
+                        response_code=code, description=sentence, request_id=request_id
+                    ),
+                    ven_id=registration.ven_id,
+                ),
+            )
+
+    def _is_answered(self, event_id: str, modification_number: int) -> bool:
+        known = self._state.events().get(event_id)
+        return known is not None and known.answered >= modification_number
+
+
+def _log_event(known: KnownEvent, now: datetime) -> None:
+    log.info(
+        "event",
+        event_id=known.event_id,
+        modification=known.event.modification_number,
+        status=known.status(now).value,
+        opt=known.opt.value,
+        code=known.response_code,
+        why=known.reason,
+        starts_at=known.starts_at.isoformat(),
+    )

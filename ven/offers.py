@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this VEN can report, and whether a request asks for no more than that.
+
+| specifier   | report           | points (rID)                       | sampling            |
+| ----------- | ---------------- | ---------------------------------- | ------------------- |
+| usage       | TELEMETRY_USAGE  | power [W], energy [Wh, a counter]  | every 4 s or longer |
+| status      | TELEMETRY_STATUS | status                             | also on change      |
+| curtailment | x-CURTAILMENT    | baseline [W], deviation [W]        | every 60 s          |
+
+deviation = measured minus baseline. In metadata the names begin with METADATA_ (rule 331); the
+schema wants x- in front of names of one's own, hence x-METADATA_CURTAILMENT.
+"""
+
+import math
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from oadr import units
+from oadr.report import Report, ReportDescription, ReportRequest, SamplingRate
+from oadr.target import Target
+from oadr.vocabulary import ReadingType, ReportName, ReportType
+from ven.config import ReportsSettings
+from ven.errors import Declined
+
+USAGE = "usage"
+STATUS = "status"
+CURTAILMENT = "curtailment"
+METADATA = "METADATA"
+POWER = "power"
+ENERGY = "energy"
+STATUS_POINT = "status"
+BASELINE = "baseline"
+DEVIATION = "deviation"
+CURTAILMENT_NAME = "x-CURTAILMENT"
+CURTAILMENT_STEP = timedelta(seconds=60)
+REPORT_NAMES: dict[str, str] = {
+    USAGE: ReportName.TELEMETRY_USAGE.value,
+    STATUS: ReportName.TELEMETRY_STATUS.value,
+    CURTAILMENT: CURTAILMENT_NAME,
+}
+
+_KEPT = timedelta(days=7)
+"""How far back the light node's ring reaches (rule 312)."""
+_SLOWEST = timedelta(days=1)
+
+
+def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tuple[Report, ...]:
+    """The reports as oadrRegisterReport lists them (rules 305, 308, 311, 312)."""
+    usage = [
+        _description(
+            POWER,
+            ReportType.USAGE,
+            resource_id,
+            unit=units.power(),
+            reading=ReadingType.DIRECT_READ,
+            sampling=_sampling(settings.min_period_s),
+        )
+    ]
+    if settings.energy:
+        usage.append(
+            _description(
+                ENERGY,
+                ReportType.USAGE,
+                resource_id,
+                unit=units.energy(),
+                reading=ReadingType.DIRECT_READ,
+                sampling=_sampling(settings.min_period_s),
+            )
+        )
+    status = _description(
+        STATUS_POINT,
+        ReportType.RESOURCE_STATUS,
+        resource_id,
+        unit=None,
+        reading=ReadingType.NOT_APPLICABLE,
+        sampling=SamplingRate(
+            min_period=timedelta(seconds=settings.min_period_s),
+            max_period=_SLOWEST,
+            on_change=True,
+        ),
+    )
+    curtailment = [
+        _description(
+            r_id,
+            report_type,
+            resource_id,
+            unit=units.power(),
+            reading=ReadingType.DERIVED,
+            sampling=SamplingRate(min_period=CURTAILMENT_STEP, max_period=CURTAILMENT_STEP),
+        )
+        for r_id, report_type in (
+            (BASELINE, ReportType.BASELINE),
+            (DEVIATION, ReportType.DEVIATION),
+        )
+    ]
+    return (
+        _metadata(USAGE, ReportName.METADATA_TELEMETRY_USAGE, usage, now),
+        _metadata(STATUS, ReportName.METADATA_TELEMETRY_STATUS, [status], now),
+        _metadata(CURTAILMENT, "x-METADATA_CURTAILMENT", curtailment, now),
+    )
+
+
+def points(specifier_id: str, settings: ReportsSettings) -> tuple[str, ...]:
+    """The rIDs of a specifier; empty for one that is not offered."""
+    return {
+        USAGE: (POWER, ENERGY) if settings.energy else (POWER,),
+        STATUS: (STATUS_POINT,),
+        CURTAILMENT: (BASELINE, DEVIATION),
+    }.get(specifier_id, ())
+
+
+def check(request: ReportRequest, settings: ReportsSettings) -> None:
+    """Whether a request can be served. Raises Declined with the code to answer.
+
+    452 for an ID that is not offered (rule 304), 454 for finer data than is offered (rule 340) and
+    for times that contradict each other (rules 317 and 324).
+    """
+    if request.report_specifier_id == METADATA:
+        return
+    offered = points(request.report_specifier_id, settings)
+    if not offered:
+        raise _refusal("452", f"There is no report '{request.report_specifier_id}' here.")
+    for payload in request.payloads:
+        if payload.r_id not in offered:
+            raise _refusal(
+                "452",
+                f"Report '{request.report_specifier_id}' has no point '{payload.r_id}'.",
+            )
+    granularity, back = request.granularity, request.report_back
+    if granularity < _finest(request.report_specifier_id, settings) and (
+        granularity or request.report_specifier_id != STATUS
+    ):
+        raise _refusal(
+            "454",
+            f"A granularity of {granularity.total_seconds():.0f} s is finer than this report's "
+            f"{_finest(request.report_specifier_id, settings).total_seconds():.0f} s.",
+        )
+    if back and granularity > back:
+        raise _refusal("454", "The granularity is longer than the report back duration.")
+    if not back and request.report_specifier_id == CURTAILMENT:
+        raise _refusal("454", "Curtailment is reported periodically only; give a report back.")
+    if back and request.interval is None:
+        raise _refusal("454", "A periodic report needs a report interval.")
+
+
+def asked_points(request: ReportRequest) -> tuple[str, ...]:
+    """The rIDs a request asks for, in the order of the wire."""
+    return tuple(sorted({payload.r_id for payload in request.payloads}))
+
+
+def periods(request: ReportRequest) -> float:
+    """How many reports a periodic request asks for; infinite where it has no end."""
+    assert request.interval is not None
+    length = request.interval.duration
+    return math.ceil(length / request.report_back) if length else math.inf
+
+
+def pending(requests: Collection[ReportRequest]) -> tuple[str, ...]:
+    """All reports still to come, in the order of their IDs (rule 329)."""
+    return tuple(sorted(request.report_request_id for request in requests))
+
+
+def _finest(specifier_id: str, settings: ReportsSettings) -> timedelta:
+    if specifier_id == CURTAILMENT:
+        return CURTAILMENT_STEP
+    return timedelta(seconds=settings.min_period_s)
+
+
+def _refusal(code: str, sentence: str) -> Declined:
+    return Declined(sentence, response_code=code)
+
+
+def _sampling(min_period_s: int) -> SamplingRate:
+    return SamplingRate(min_period=timedelta(seconds=min_period_s), max_period=_SLOWEST)
+
+
+def _description(
+    r_id: str,
+    report_type: ReportType,
+    resource_id: str,
+    *,
+    unit: units.Unit | None,
+    reading: ReadingType,
+    sampling: SamplingRate,
+) -> ReportDescription:
+    return ReportDescription(
+        r_id=r_id,
+        data_source=Target(resource_ids=(resource_id,)),
+        report_type=report_type,
+        unit=unit,
+        reading_type=reading,
+        sampling_rate=sampling,
+    )
+
+
+def _metadata(
+    specifier_id: str, name: str, descriptions: list[ReportDescription], now: datetime
+) -> Report:
+    return Report(
+        duration=_KEPT,
+        descriptions=tuple(descriptions),
+        report_request_id="0",
+        report_specifier_id=specifier_id,
+        report_name=name,
+        created_at=now,
+    )

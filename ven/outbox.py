@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers to the VTN that must arrive: kept on disk until it acknowledges them, sent in order."""
+
+import asyncio
+from dataclasses import replace
+
+import structlog
+
+import oadr
+from oadr.event import CreatedEvent
+from oadr.opt import CreatedOpt, CreateOpt
+from oadr.poll import Response
+from oadr.vocabulary import ServiceName
+from ven.bell import Bell
+from ven.errors import Declined, NotRegistered, TurnedAway, Unusable
+from ven.line import Line
+from ven.state import Answer, State
+
+log = structlog.get_logger()
+
+
+class Outbox:
+    """Sends what `State` holds; one message at a time, oldest first."""
+
+    def __init__(self, state: State, line: Line) -> None:
+        self._state = state
+        self._line = line
+        self._one_at_a_time = asyncio.Lock()
+        self._filled = Bell()
+        self.acknowledged = Bell()
+
+    def put(self, service: ServiceName, message: oadr.Message) -> None:
+        """Keep a message for sending; on disk when this returns."""
+        self._state.put_answer(service, message)
+        self._filled.ring()
+
+    async def run(self) -> None:
+        """Send whatever is put, until cancelled. Raises NotRegistered."""
+        while True:
+            seen = self._filled.rings
+            await self.drain()
+            await self._filled.wait(seen)
+
+    async def drain(self) -> None:
+        """Return when nothing waits any more. Raises NotRegistered."""
+        async with self._one_at_a_time:
+            while waiting := self._state.answers():
+                for answer in waiting:
+                    await self._send(answer)
+
+    async def _send(self, answer: Answer) -> None:
+        name = oadr.wire_name(type(answer.message))
+        expected = CreatedOpt if isinstance(answer.message, CreateOpt) else Response
+        try:
+            await self._line.ask(answer.service, answer.message, expected)
+        except NotRegistered:
+            raise
+        except (Declined, TurnedAway, Unusable) as error:
+            # Sent again it would be refused again; the VTN asks anew for what it still wants.
+            log.warning("answer_refused", message=name, why=str(error))
+        with self._state.transaction():
+            self._state.drop_answer(answer.n)
+            if isinstance(answer.message, CreatedEvent):
+                self._note_answered(answer.message)
+        self.acknowledged.ring()
+
+    def _note_answered(self, message: CreatedEvent) -> None:
+        known = self._state.events()
+        for response in message.event_responses:
+            each = known.get(response.event_id)
+            if each is not None and response.modification_number > each.answered:
+                self._state.put_event(replace(each, answered=response.modification_number))

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OadrPoll: ask the VTN what waits, hand it to whom it concerns, ask again at once (rule 500)."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+import oadr
+from oadr.event import DistributeEvent, RequestEvent
+from oadr.poll import Poll, Response
+from oadr.registration import CancelPartyRegistration, RequestReregistration
+from oadr.report import CancelReport, CreateReport, RegisterReport
+from oadr.response import EiResponse
+from oadr.vocabulary import ServiceName
+from ven.config import Settings
+from ven.errors import Declined, NotRegistered, TurnedAway, Unusable
+from ven.eventdesk import EventDesk
+from ven.identifiers import new_id
+from ven.line import Line
+from ven.outbox import Outbox
+from ven.registration import Registrar
+from ven.reporting import Reporting
+from ven.retry import jittered_s
+from ven.state import State
+
+log = structlog.get_logger()
+
+DEFAULT_INTERVAL_S = 10.0
+_EVENTS = "oadrDistributeEvent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rooms:
+    """Whom a message of the VTN may concern."""
+
+    registrar: Registrar
+    desk: EventDesk
+    reporting: Reporting
+    outbox: Outbox
+
+
+class Poller:
+    """The conversation with the VTN while the VEN is registered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        line: Line,
+        rooms: Rooms,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._line = line
+        self._rooms = rooms
+        self._sleep = sleep
+        self._draw = draw
+
+    async def run(self) -> None:
+        """Introduce the VEN, then poll until cancelled.
+
+        Raises NotRegistered when the VTN does not know it, RegistrationEnded when it cancels.
+        """
+        await self.introduce()
+        while True:
+            if not await self.poll():
+                await self._sleep(self._pause_s())
+
+    async def introduce(self) -> None:
+        """After a new registration: the metadata, then the events (rule 405).
+
+        After a mere restart only the events are asked for, and only those answers given that the
+        VTN has not acknowledged yet.
+        """
+        registration = self._state.registration()
+        assert registration is not None
+        is_new = not registration.metadata_sent
+        if is_new:
+            try:
+                await self._rooms.reporting.register()
+            except NotRegistered:
+                raise
+            except (Declined, TurnedAway, Unusable) as fault:
+                log.warning("reports_declined", why=str(fault))
+        await self._request_events(answer_all=is_new)
+
+    async def poll(self) -> bool:
+        """Poll once; True when something came, and so more may wait."""
+        registration = self._state.registration()
+        if registration is None:
+            raise NotRegistered("This VEN is not registered.", response_code="463")
+        try:
+            message = await self._line.ask(
+                ServiceName.POLL, Poll(ven_id=registration.ven_id), object
+            )
+        except NotRegistered:
+            raise
+        except Declined as fault:
+            if fault.response_code == "452":
+                raise NotRegistered(str(fault), response_code="452") from fault
+            return await self._rest(fault)
+        except TurnedAway as fault:
+            return await self._rest(fault)
+        except Unusable as fault:
+            if fault.message != _EVENTS:
+                return await self._rest(fault)
+            self._rooms.desk.refuse(fault)
+            await self._rooms.outbox.drain()
+            return True
+        if isinstance(message, Response):
+            return False
+        await self._hand_over(message)
+        await self._rooms.outbox.drain()
+        return True
+
+    async def _hand_over(self, message: object) -> None:
+        log.debug("received", message=oadr.wire_name(type(message)))
+        match message:
+            case DistributeEvent():
+                self._rooms.desk.take(message)
+            case CreateReport():
+                self._rooms.reporting.take_requests(message)
+            case CancelReport():
+                self._rooms.reporting.take_cancel(message)
+            case RegisterReport():
+                self._rooms.reporting.take_offers(message)
+            case RequestReregistration():
+                await self._register_again()
+            case CancelPartyRegistration():
+                await self._rooms.registrar.take_cancel(message)
+            case _:
+                log.warning("unexpected_message", message=oadr.wire_name(type(message)))
+
+    async def _register_again(self) -> None:
+        self._rooms.outbox.put(ServiceName.REGISTER_PARTY, Response(response=EiResponse()))
+        await self._rooms.outbox.drain()
+        try:
+            await self._rooms.registrar.again()
+        except NotRegistered:
+            raise
+        except (Declined, TurnedAway, Unusable) as fault:
+            log.warning("reregistration_refused", why=str(fault))
+
+    async def _request_events(self, *, answer_all: bool) -> None:
+        registration = self._state.registration()
+        if registration is None:
+            return
+        request = RequestEvent(request_id=new_id("events"), ven_id=registration.ven_id)
+        try:
+            # A bare oadrResponse is how some VTNs say that there are none.
+            listed = await self._line.ask(ServiceName.EVENT, request, DistributeEvent, Response)
+        except NotRegistered:
+            raise
+        except Unusable as fault:
+            if fault.message == _EVENTS:
+                self._rooms.desk.refuse(fault)
+            else:
+                log.warning("events_refused", why=str(fault))
+        except (Declined, TurnedAway) as fault:
+            log.warning("events_refused", why=str(fault))
+        else:
+            if isinstance(listed, DistributeEvent):
+                self._rooms.desk.take(listed, answer_all=answer_all)
+
+    async def _rest(self, fault: Exception) -> bool:
+        """The VTN answers polls with refusals: ask again, but not soon."""
+        log.warning("poll_refused", why=str(fault))
+        await self._sleep(self._settings.vtn.back_off_cap_s)
+        return True
+
+    def _pause_s(self) -> float:
+        registration = self._state.registration()
+        theirs = registration.poll_interval_s if registration is not None else None
+        interval_s = self._settings.polling.interval_s or theirs or DEFAULT_INTERVAL_S
+        return jittered_s(interval_s, self._settings.polling.jitter, self._draw)

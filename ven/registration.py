@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EiRegisterParty: register, register again with the same IDs, and end it."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import structlog
+
+from oadr.poll import Response
+from oadr.registration import (
+    CanceledPartyRegistration,
+    CancelPartyRegistration,
+    CreatedPartyRegistration,
+    CreatePartyRegistration,
+    QueryRegistration,
+)
+from oadr.response import EiResponse
+from oadr.vocabulary import ProfileName, ServiceName, TransportName
+from ven.bell import Bell
+from ven.config import Settings
+from ven.errors import Declined, NotRegistered, RegistrationEnded, TurnedAway, Unusable
+from ven.identifiers import new_id
+from ven.line import Line
+from ven.state import Registration, State
+
+log = structlog.get_logger()
+
+_UNKNOWN_ID = "452"
+
+
+class Registrar:
+    """Has the VEN registered, for as long as it takes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        line: Line,
+        *,
+        fingerprint: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._settings = settings
+        self._state = state
+        self._line = line
+        self._fingerprint = fingerprint
+        self._now = now
+        self._not_before: datetime | None = None
+        self._wish = Bell()
+        self.trouble = ""
+        """Why the VEN is not registered, in one sentence; empty while it is."""
+
+    async def ensure(self) -> Registration:
+        """Return the registration; make one first, if need be, however often it is refused."""
+        while True:
+            seen = self._wish.rings
+            registration = self._state.registration()
+            if registration is not None:
+                self.trouble = ""
+                return registration
+            if self._state.is_withdrawn:
+                self.trouble = "A person has taken this VEN out; 'ven register' brings it back."
+                await self._wish.wait(seen)
+                continue
+            pause_s = self._pause_s()
+            if pause_s > 0:
+                await self._wish.wait(seen, at_most_s=pause_s)
+                continue
+            try:
+                await self._register_anew()
+            except (Declined, TurnedAway, Unusable) as fault:
+                self.trouble = (
+                    f"{fault} The VTN's operator can let this VEN in by its fingerprint "
+                    f"{self._fingerprint}."
+                )
+                log.warning("not_registered", why=str(fault), fingerprint=self._fingerprint)
+                self.rest()
+
+    async def again(self) -> None:
+        """Register again with the same IDs (tests N1_0050 and N1_0065). Raises NotRegistered.
+
+        Raises Declined, TurnedAway and Unusable where the VTN wants none of it.
+        """
+        registration = self._state.registration()
+        if registration is None:
+            self.wish()
+            return
+        try:
+            created = await self._create(
+                registration_id=registration.registration_id, ven_id=registration.ven_id
+            )
+        except NotRegistered:
+            raise
+        except Declined as fault:
+            if fault.response_code == _UNKNOWN_ID:
+                raise NotRegistered(str(fault), response_code=_UNKNOWN_ID) from fault
+            raise
+        self._keep(created, metadata_sent=registration.metadata_sent)
+
+    async def cancel(self) -> None:
+        """A person takes the VEN out: tell the VTN, forget it, and stay out (test N1_0030)."""
+        registration = self._state.registration()
+        if registration is not None:
+            message = CancelPartyRegistration(
+                request_id=new_id("cancel"),
+                registration_id=registration.registration_id,
+                ven_id=registration.ven_id,
+            )
+            try:
+                await self._line.ask(ServiceName.REGISTER_PARTY, message, CanceledPartyRegistration)
+            except (Declined, TurnedAway, Unusable) as fault:
+                log.warning("cancel_refused", why=str(fault))
+        with self._state.transaction():
+            self._state.forget_everything()
+            self._state.withdraw(withdrawn=True)
+        log.info("registration_cancelled", by="the site")
+
+    async def take_cancel(self, message: CancelPartyRegistration) -> None:
+        """The VTN ends it (test N1_0040). Raises RegistrationEnded once all is forgotten."""
+        registration = self._state.registration()
+        if registration is None:
+            return
+        known = message.registration_id == registration.registration_id
+        answer = CanceledPartyRegistration(
+            response=EiResponse(
+                response_code="200" if known else _UNKNOWN_ID,
+                description=None if known else "That registrationID is unknown here.",
+                request_id=message.request_id,
+            ),
+            registration_id=message.registration_id,
+            ven_id=registration.ven_id,
+        )
+        try:
+            await self._line.ask(ServiceName.REGISTER_PARTY, answer, Response)
+        except (Declined, TurnedAway, Unusable) as fault:
+            log.warning("answer_refused", why=str(fault))
+        if known:
+            self._state.forget_everything()
+            self.rest()
+            raise RegistrationEnded("The VTN has cancelled the registration.")
+
+    def wish(self) -> None:
+        """A person wants the VEN in: withdraw a withdrawal, and do not wait any longer."""
+        self._state.withdraw(withdrawn=False)
+        self._not_before = None
+        self._wish.ring()
+
+    def rest(self) -> None:
+        """Leave the VTN alone for a while before registering again (rule 401)."""
+        pause = timedelta(seconds=self._settings.vtn.register_again_s)
+        self._not_before = self._now() + pause
+
+    def _pause_s(self) -> float:
+        if self._not_before is None:
+            return 0.0
+        return (self._not_before - self._now()).total_seconds()
+
+    async def _register_anew(self) -> None:
+        offered = await self._line.ask(
+            ServiceName.REGISTER_PARTY,
+            QueryRegistration(request_id=new_id("query")),
+            CreatedPartyRegistration,
+        )
+        check_offer(offered)
+        self._keep(await self._create(), metadata_sent=False)
+
+    async def _create(
+        self, registration_id: str | None = None, ven_id: str | None = None
+    ) -> CreatedPartyRegistration:
+        return await self._line.ask(
+            ServiceName.REGISTER_PARTY,
+            CreatePartyRegistration(
+                request_id=new_id("register"),
+                registration_id=registration_id,
+                ven_id=ven_id,
+                profile=ProfileName.B,
+                transport=TransportName.SIMPLE_HTTP,
+                ven_name=self._settings.ven.name,
+                http_pull_model=True,
+            ),
+            CreatedPartyRegistration,
+        )
+
+    def _keep(self, created: CreatedPartyRegistration, *, metadata_sent: bool) -> None:
+        if created.registration_id is None or created.ven_id is None:
+            raise Declined("The VTN registered this VEN but gave it no IDs.", response_code="459")
+        interval = created.poll_interval
+        registration = Registration(
+            registration_id=created.registration_id,
+            ven_id=created.ven_id,
+            vtn_id=created.vtn_id,
+            poll_interval_s=interval.total_seconds() if interval else None,
+            metadata_sent=metadata_sent,
+        )
+        self._state.set_registration(registration)
+        log.info("registered", ven_id=registration.ven_id, vtn_id=registration.vtn_id)
+
+
+def check_offer(offered: CreatedPartyRegistration) -> None:
+    """Whether the VTN speaks OpenADR 2.0b over HTTP. Raises Declined."""
+    if not any(
+        profile.name is ProfileName.B and TransportName.SIMPLE_HTTP in profile.transports
+        for profile in offered.profiles
+    ):
+        raise Declined(
+            "The VTN does not offer OpenADR 2.0b over simpleHttp, which is all this VEN speaks.",
+            response_code="459",
+        )
