@@ -66,7 +66,7 @@ class Curtailment:
     ends_at: datetime | None
     """None while the event is open-ended."""
     final: bool
-    """The event is over and late readings have had their time."""
+    """The event is over, and everything about it is here or has had its time to come."""
     ordered_w: float | None
     """Mean over the readings that count; None where the signal names no power (SIMPLE, prices)."""
     delivered_w: float | None
@@ -151,6 +151,9 @@ def verify(
         ordered = _ordered_alone(order, levels, first, horizon)
     final = now.timestamp() >= over + LATENESS.total_seconds()
     expected = _expected(readings, first, horizon, granularity_s, now=now, final=final)
+    if now.timestamp() >= over and readings and claims.index(readings[-1][0]) is not None:
+        whole = _expected(readings, first, horizon, granularity_s, now=now, final=True)
+        final = final or len(counted) == whole
     due = math.inf if final else (now - LATENESS).timestamp()
     remarks = _remarks(
         readings=len(readings),

@@ -256,7 +256,7 @@ def report_request(order: ReportOrder, *, now: datetime) -> ReportRequest:
 # --- times ---------------------------------------------------------------------------------------
 
 _LENGTH = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?")
-_RELATIVE = re.compile(r"(?:now)?\s*\+\s*(?P<after>\S+)")
+_RELATIVE = re.compile(r"(?:now)?\s*(?P<sign>[+-])\s*(?P<away>[^\s+-]\S*)")
 OPEN: Final = ("open", "until-cancelled")
 _LONGEST: Final = timedelta(days=366)
 
@@ -285,34 +285,40 @@ def duration(text: str, *, what: str) -> timedelta:
     return length
 
 
-def instant(text: str, *, now: datetime, past: bool = False) -> datetime:
+def instant(text: str, *, now: datetime, past: bool = False, what: str = "start") -> datetime:
     """`now`, `now+10m`, `+30s`, `2030-01-09T15:00+01:00` -> aware UTC, whole seconds.
 
-    Raises InvalidEvent for what cannot be read, has no zone, or (unless `past`) is over.
+    With `past` also `now-1h`. Raises InvalidEvent for what cannot be read, has no zone, or (unless
+    `past`) is over.
     """
     text = text.strip()
-    soon = _whole_second(now + timedelta(seconds=1)) + START_MARGIN
+    soon = _whole_second(now) if past else _whole_second(now + timedelta(seconds=1)) + START_MARGIN
     if text == "now":
         return soon
     if relative := _RELATIVE.fullmatch(text):
-        return max(soon, _whole_second(now) + duration(relative["after"], what="start"))
+        away = duration(relative["away"], what=what)
+        if relative["sign"] == "+":
+            return max(soon, _whole_second(now) + away)
+        if past:
+            return _whole_second(now) - away
+        raise InvalidEvent(f"{what}: '{text}' is in the past; give a time to come.")
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
         raise InvalidEvent(
-            f"start: '{text}' is not a time; write now, now+10m or 2030-01-09T14:00:00Z."
+            f"{what}: '{text}' is not a time; write now, now+10m or 2030-01-09T14:00:00Z."
         ) from None
     if at.tzinfo is None:
         raise InvalidEvent(
-            f"start: '{text}' does not say its time zone; add Z for UTC or an offset like +01:00."
+            f"{what}: '{text}' does not say its time zone; add Z for UTC or an offset like +01:00."
         )
     try:
         at = _whole_second(at.astimezone(UTC))
     except OverflowError:
-        raise InvalidEvent(f"start: '{text}' is outside the calendar.") from None
+        raise InvalidEvent(f"{what}: '{text}' is outside the calendar.") from None
     if not past and at < _whole_second(now):
         raise InvalidEvent(
-            f"start: {at:%Y-%m-%dT%H:%M:%SZ} is in the past (it is {now:%H:%M:%S} UTC); "
+            f"{what}: {at:%Y-%m-%dT%H:%M:%SZ} is in the past (it is {now:%H:%M:%S} UTC); "
             "give a time to come."
         )
     return at

@@ -461,3 +461,14 @@ def _sum(parts: list[float | None]) -> float | None:
     """What there is; None where there is nothing at all."""
     there = [part for part in parts if part is not None]
     return sum(there) if there else None
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that `vtn check` looked at."""
+
+    subject: str
+    sentence: str
+    ok: bool = True
+    """False: `vtn serve` will not start, or VENs will be refused."""
+    warning: bool = False
+    """It works, and should still be seen to."""

@@ -219,6 +219,16 @@ def test_what_is_still_on_its_way_is_not_missed() -> None:
     assert found.agrees
 
 
+def test_what_is_complete_is_final_at_once() -> None:
+    over = START + timedelta(minutes=10)
+
+    assert result(event((10, -200)), now=over).final
+    most = series(FIRST, FIRST + 596, 4, 200_000.0)
+    assert not result(event((10, -200)), measured=most, now=over).final
+    unsaid = series(FIRST, FIRST + 540, INTERVAL_S, -200_000.0)
+    assert not result(event((10, -200)), deviation=unsaid, now=over).final
+
+
 def test_a_node_that_fell_silent_is_missed_while_the_event_runs() -> None:
     now = START + timedelta(minutes=8)
     arrived = series(FIRST, FIRST + 60, 4, 200_000.0)

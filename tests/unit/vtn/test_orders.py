@@ -103,6 +103,13 @@ def test_a_start_is_read_as_an_instant_in_utc(text: str) -> None:
     assert orders.instant(text, now=NOW) == datetime(2030, 1, 9, 15, tzinfo=UTC)
 
 
+def test_what_has_been_may_be_asked_about() -> None:
+    back = orders.instant("now-1h", now=NOW, past=True)
+
+    assert back == datetime(2030, 1, 9, 13, tzinfo=UTC)
+    assert orders.instant("now", now=NOW, past=True) <= NOW
+
+
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=300)))
 def test_a_duration_means_the_same_in_every_spelling(length: timedelta) -> None:
     seconds = int(length.total_seconds())
@@ -219,6 +226,7 @@ def test_a_multiplier_may_be_said_in_percent() -> None:
                 "an offset like +01:00."
             ),
         ),
+        ({"start": "now-5m"}, "start: 'now-5m' is in the past; give a time to come."),
         (
             {"start": "soon"},
             "start: 'soon' is not a time; write now, now+10m or 2030-01-09T14:00:00Z.",
@@ -369,7 +377,7 @@ def test_a_report_is_asked_for_from_now_on() -> None:
     assert request.granularity == timedelta(seconds=4)
     assert request.report_back == timedelta(seconds=60)
     assert [payload.r_id for payload in request.payloads] == ["P", "E"]
-    assert request.interval.starts_at >= NOW
+    assert request.interval.starts_at == NOW.replace(microsecond=0)
     assert request.interval.duration == timedelta(0)
 
 

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door of `vtn`: all its commands.
+
+init, check and serve work on this machine; all other commands speak to the running `vtn serve`
+through its operator's API, found by the same settings file.
+"""
+
+from importlib.metadata import version
+
+import click
+
+from doorway import Door
+from vtn.cli.asking import example
+from vtn.cli.events import event
+from vtn.cli.machine import check, health, init, serve
+from vtn.cli.reports import audit, curtailment, measurements, report
+from vtn.cli.vens import contexts, groups, vens
+
+
+@click.group(
+    cls=Door,
+    epilog=example(
+        "vtn init && vtn check && vtn serve",
+        "vtn vens add hq --cert hq.crt",
+        "vtn event publish --ven hq --signal LOAD_DISPATCH --type delta --value -200 --unit kW"
+        " --start now+10m --duration 1h",
+    ),
+)
+@click.version_option(version("demandflex"), prog_name="vtn")
+def main() -> None:
+    """The utility's OpenADR 2.0b VTN, and its operator's command line."""
+
+
+for _command in (
+    init,
+    check,
+    serve,
+    health,
+    vens,
+    groups,
+    contexts,
+    event,
+    curtailment,
+    report,
+    measurements,
+    audit,
+):
+    main.add_command(_command)

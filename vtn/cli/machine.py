@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""vtn init, check, serve, health: this machine's VTN."""
+
+import asyncio
+from pathlib import Path
+
+import click
+
+from doorway import configure_logs, show, show_json
+from vtn import config as settings_file
+from vtn import records, screens
+from vtn.cli.asking import CONFIG, FILE, JSON, VERBOSE, asks, current_time, example
+from vtn.credential import create_token
+from vtn.errors import Invalid
+from vtn.operator_client import OperatorClient
+
+_SETTINGS = """\
+# Settings of the VTN; `vtn check` says what is missing. Paths are relative to this file.
+
+[vtn]
+id = "vtn"                          # the vtnID in every message; case matters
+url = "https://127.0.0.1:8443/OpenADR2/Simple/2.0b"
+
+[openadr]                           # where VENs connect, with their certificates
+host = "0.0.0.0"
+port = 8443
+client_ca = "pki/ca.crt"            # made by: certs init --out pki; certs vtn --dir pki --host ...
+certificates = [
+    { cert = "pki/vtn-ecc.crt", key = "pki/vtn-ecc.key" },
+    { cert = "pki/vtn-rsa.crt", key = "pki/vtn-rsa.key" },
+]
+poll_interval_s = 10                # what VENs are told to poll at
+
+[store]
+url = "sqlite:///vtn.db"            # or postgresql://USER@HOST/NAME
+
+[operator]                          # the operator's API; keep it on this machine
+host = "127.0.0.1"
+port = 8444
+token_file = "operator.token"
+
+[reports]                           # asked of every VEN that registers its reports
+automatic = true
+back_s = 60
+"""
+
+
+@click.command(epilog=example("vtn init --dir /etc/demandflex", "vtn init && vtn check"))
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(),
+    help="Where vtn.toml is, or shall be.  [default: here]",
+)
+@click.option("--config", type=FILE, envvar="VTN_CONFIG", help="Another settings file than that.")
+@VERBOSE
+def init(folder: Path, config: Path | None, *, verbose: bool) -> None:
+    """Make what `vtn serve` needs: settings, database, token.
+
+    What is there already is never overwritten; an older database is brought to this version.
+    """
+    configure_logs(verbose=verbose)
+    # Waits for its use: the commands that speak to a running VTN start in half the time.
+    from vtn.store import migrate  # noqa: PLC0415
+
+    file = config or folder / "vtn.toml"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("x", encoding="utf-8") as out:
+            out.write(_SETTINGS)
+        show(f"wrote {file}; look through it")
+    except FileExistsError:
+        show(f"kept {file}")
+    except OSError as error:
+        raise Invalid(f"{file}: the settings cannot be written: {error.strerror}.") from error
+    settings = settings_file.load(file)
+    before, after = asyncio.run(migrate(settings.store.url))
+    if before == after:
+        show(f"kept the database, at version {after}")
+    else:
+        show(f"brought the database to version {after}" if before else "made the database")
+    token = settings.operator.token_file
+    show(f"wrote {token}" if create_token(token) else f"kept {token}")
+
+
+@click.command(epilog=example("vtn check --config /etc/demandflex/vtn.toml"))
+@CONFIG
+@VERBOSE
+@JSON
+@click.pass_context
+def check(ctx: click.Context, config: Path, *, verbose: bool, as_json: bool) -> None:
+    """Say in plain words what is missing before `vtn serve`; change nothing."""
+    configure_logs(verbose=verbose)
+    from vtn.checkup import check as look  # noqa: PLC0415 - as in init
+
+    found = asyncio.run(look(settings_file.load(config), now=current_time()))
+    if as_json:
+        show_json(found)
+    else:
+        screens.checkup(found)
+    if not all(each.ok for each in found):
+        ctx.exit(1)
+
+
+@click.command(epilog=example("vtn serve --config /etc/demandflex/vtn.toml"))
+@CONFIG
+@VERBOSE
+def serve(config: Path, *, verbose: bool) -> None:
+    """Serve VENs and operators until SIGTERM or Ctrl-C."""
+    configure_logs(verbose=verbose)
+    from vtn.app import serve as run  # noqa: PLC0415 - as in init
+
+    run(settings_file.load(config))
+
+
+@click.command(epilog=example("vtn health --json"))
+@asks
+def health(vtn: OperatorClient, *, as_json: bool) -> None:
+    """How the running VTN is doing."""
+    found = vtn.get("health", into=records.Health)
+    show_json(found) if as_json else screens.health(found)

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Measurements as files: CSV, and Parquet where pyarrow is installed.
+
+Both have the same columns: ven_id, r_id, facet, starts_at (UTC), value, unit, quality. A file is
+whole or not there: it is written beside its place and moved there at the end.
+"""
+
+import contextlib
+import csv
+import io
+import os
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+from vtn.errors import ExportFault
+from vtn.views import Measurements
+
+COLUMNS: Final = ("ven_id", "r_id", "facet", "starts_at", "value", "unit", "quality")
+HEAD: Final = ",".join(COLUMNS) + "\r\n"
+Format = Literal["csv", "parquet"]
+
+
+def csv_lines(part: Measurements) -> Iterator[str]:
+    """One line of CSV (RFC 4180) per value, without the head; no value is an empty field."""
+    line = io.StringIO()
+    writer = csv.writer(line)
+    point = part.point
+    for at, value, quality in zip(part.starts_at, part.values, part.quality, strict=True):
+        writer.writerow(
+            (
+                _safe(point.ven_id),
+                _safe(point.r_id),
+                _safe(point.facet),
+                _instant(at),
+                "" if value is None else repr(value),
+                point.unit,
+                _safe(quality),
+            )
+        )
+        yield line.getvalue()
+        line.seek(0)
+        line.truncate()
+
+
+def write(parts: Iterable[Measurements], out: Path, *, format_: Format) -> int:
+    """Write one stretch after another to `out`, replacing it; how many values there were.
+
+    Raises ExportFault where the file cannot be written, or pyarrow is needed and not installed.
+    """
+    draft = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        count = _parquet(parts, draft) if format_ == "parquet" else _csv(parts, draft)
+        draft.replace(out)
+    except OSError as error:
+        raise ExportFault(f"{out}: the export cannot be written: {error.strerror}.") from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return count
+
+
+def _csv(parts: Iterable[Measurements], file: Path) -> int:
+    count = 0
+    with file.open("w", encoding="utf-8", newline="") as out:
+        out.write(HEAD)
+        for part in parts:
+            out.writelines(csv_lines(part))
+            count += len(part.values)
+    return count
+
+
+def _parquet(parts: Iterable[Measurements], file: Path) -> int:
+    try:
+        import pyarrow as pa  # noqa: PLC0415 - an extra: heavy, and few ask for Parquet
+        from pyarrow import parquet  # noqa: PLC0415 - as above
+    except ImportError:
+        raise ExportFault(
+            "Parquet needs pyarrow; install it with: pip install 'demandflex[parquet]'"
+        ) from None
+    kinds = (
+        pa.string(),
+        pa.string(),
+        pa.string(),
+        pa.timestamp("us", tz="UTC"),
+        pa.float64(),
+        pa.string(),
+        pa.string(),
+    )
+    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
+    count = 0
+    with parquet.ParquetWriter(file, schema) as out:
+        for part in parts:
+            point, length = part.point, len(part.values)
+            columns = (
+                [point.ven_id] * length,
+                [point.r_id] * length,
+                [point.facet] * length,
+                [round(at * 1e6) for at in part.starts_at],
+                part.values,
+                [point.unit] * length,
+                part.quality,
+            )
+            out.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True)), schema=schema))
+            count += length
+    return count
+
+
+def _instant(at: float) -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return (
+        moment.strftime("%Y-%m-%dT%H:%M:%S")
+        + (f".{moment.microsecond:06}".rstrip("0") if moment.microsecond else "")
+        + "Z"
+    )
+
+
+def _safe(text: str) -> str:
+    """Text from a VEN that a spreadsheet would run as a formula gets a quote before it."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

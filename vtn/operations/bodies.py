@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator's API is told, besides the orders of vtn.orders."""
+
+from typing import Annotated
+
+import msgspec
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class NewVen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A VEN to let in."""
+
+    certificate_sha256: str
+    """64 hex digits over the DER certificate."""
+    ven_id: str | None = None
+    """Made by the VTN where nothing is said."""
+    name: str = ""
+    """The venID where nothing is said."""
+    resources: tuple[Name, ...] = ()
+    groups: tuple[Name, ...] = ()
+
+
+class NewResource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    resource_id: Name
+
+
+class NewGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    group_id: Name
+    name: str = ""
+    vens: tuple[Name, ...] = ()
+
+
+class Members(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    vens: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
+
+
+class NewMarketContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    uri: Name
+    name: str = ""
+
+
+class CancelReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    to_follow: bool = False
+    """One final report is wanted (rule 345)."""

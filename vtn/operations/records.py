@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/audit and /health: what was accepted from whom, and how the VTN is doing."""
+
+from typing import Annotated
+
+from litestar import Router, get
+from litestar.params import Parameter
+
+from vtn.operations.needs import DeskHere
+from vtn.records import AuditLine, Health
+
+
+@get("/audit")
+async def list_audit(
+    desk: DeskHere,
+    limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
+    before: int | None = None,
+    actor: str | None = None,
+    subject: str | None = None,
+) -> list[AuditLine]:
+    """Newest first; `before` is the number of the last line already seen."""
+    return await desk.audit(limit=limit, before=before, actor=actor, subject=subject)
+
+
+@get("/health")
+async def show_health(desk: DeskHere) -> Health:
+    """Counts of what matters; 503 where the database does not answer."""
+    return await desk.health()
+
+
+router = Router("/", route_handlers=[list_audit, show_health], tags=["records"])

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""/vens/…/reports, /points and /measurements: what VENs report, and what of it is stored."""
+
+from datetime import timedelta
+from typing import Annotated, Final, Literal
+
+import msgspec
+from litestar import Response, Router, get, post
+from litestar.params import Parameter
+
+from vtn import export, orders, records
+from vtn.errors import Invalid
+from vtn.operations.bodies import CancelReport
+from vtn.operations.needs import By, DeskHere, NowHere
+from vtn.orders import ReportOrder
+from vtn.views import Measurements, Reports
+
+LONGEST: Final = timedelta(days=7)
+"""Of one answer: 151 200 values at 4 s; who wants more asks for one stretch after another."""
+
+
+@get("/vens/{ven_id:str}/reports")
+async def list_reports(ven_id: str, desk: DeskHere) -> Reports:
+    """What a VEN offers, and what was asked of it."""
+    return Reports.of(ven_id, await desk.reports(ven_id))
+
+
+@post("/vens/{ven_id:str}/reports")
+async def request_report(
+    ven_id: str, data: ReportOrder, desk: DeskHere, now: NowHere, by: By
+) -> Reports:
+    """Ask for a report at the next poll; without points all that the specifier offers."""
+    if not data.points:
+        offers = (await desk.reports(ven_id)).offers
+        data = msgspec.structs.replace(
+            data,
+            points=tuple(
+                point.r_id
+                for offer in offers
+                if offer.report.report_specifier_id == data.specifier
+                for point in offer.report.descriptions
+            ),
+        )
+    await desk.request_report(ven_id, orders.report_request(data, now=now()), by=by)
+    return Reports.of(ven_id, await desk.reports(ven_id))
+
+
+@post("/vens/{ven_id:str}/reports/{report_request_id:str}/cancel", status_code=200)
+async def cancel_report(
+    ven_id: str, report_request_id: str, data: CancelReport, desk: DeskHere, by: By
+) -> Reports:
+    """Ask a VEN to stop a report, at its next poll."""
+    await desk.cancel_report(ven_id, report_request_id, to_follow=data.to_follow, by=by)
+    return Reports.of(ven_id, await desk.reports(ven_id))
+
+
+@get("/points")
+async def list_points(ven: str, desk: DeskHere) -> list[records.Point]:
+    """Every series that is stored of a VEN."""
+    return await desk.points(ven)
+
+
+@get("/measurements", response_description="JSON, or CSV with format=csv")
+async def show_measurements(
+    ven: str,
+    rid: str,
+    *,
+    from_: Annotated[str, Parameter(query="from")],
+    to: str,
+    desk: DeskHere,
+    now: NowHere,
+    facet: str = "",
+    format_: Annotated[Literal["json", "csv"], Parameter(query="format")] = "json",
+) -> Response[Measurements] | Response[str]:
+    """Stored values of one point in [from, to), seven days at most."""
+    starts_at = orders.instant(from_, now=now(), past=True, what="from")
+    ends_at = orders.instant(to, now=now(), past=True, what="to")
+    if ends_at <= starts_at:
+        raise Invalid("to: this is not after from; give a later time.")
+    if ends_at - starts_at > LONGEST:
+        raise Invalid("to: one answer holds seven days at most; ask for one week after another.")
+    found = Measurements.of(await desk.measurements(ven, rid, starts_at, ends_at, facet=facet))
+    if format_ == "csv":
+        text = "".join((export.HEAD, *export.csv_lines(found)))
+        return Response(text, media_type="text/csv; charset=utf-8")
+    return Response(found)
+
+
+router = Router(
+    "/",
+    route_handlers=[list_reports, request_report, cancel_report, list_points, show_measurements],
+    tags=["reports"],
+)
