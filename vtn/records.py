@@ -169,6 +169,18 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Samples:
+    """New values of one point, in its base unit; equally long columns in any order."""
+
+    point: Point
+    starts_at: tuple[int, ...]
+    """Seconds since 1970."""
+    values: tuple[float, ...]
+    quality: tuple[str, ...]
+    """OadrDataQuality of each value; "" for none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
     """Values of one point, ascending in time, in the base unit of the point."""
 

@@ -3,29 +3,18 @@
 
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import RowMapping, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.blocks import BLOCK_S, Block, merge, pack, split, unpack
-from vtn.records import Point, Series
+from vtn.records import Point, Samples, Series
 from vtn.store.documents import decode, encode, insert_into
 from vtn.store.tables import BlockRow, SeriesRow
 
 NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
 """Values in these are kept as 32-bit floats; all others (counters above all) as 64-bit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Samples:
-    """New values of one point, in its base unit; equally long columns in any order."""
-
-    point: Point
-    starts_at: tuple[int, ...]
-    """Seconds since 1970."""
-    values: tuple[float, ...]
-    quality: tuple[str, ...]
+_FLAGS = frozenset({"online", "manualOverride"})
 
 
 async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
@@ -42,7 +31,7 @@ async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
     wide: dict[int, bool] = {}
     for one in given:
         number = numbers[_key(one.point)]
-        wide[number] = one.point.unit not in NARROW_UNITS
+        wide[number] = one.point.unit not in NARROW_UNITS and one.point.facet not in _FLAGS
         for start, block in split(one.starts_at, one.values, one.quality).items():
             earlier = fresh.get((number, start))
             fresh[number, start] = block if earlier is None else merge(earlier, block)

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The intervals of an oadrReport -> samples of points, in base units. Pure.
+
+A status (oadrPayloadResourceStatus) becomes series of its own beside the rID: "online" and
+"manualOverride" (0 or 1), "setPoint.current", "capacity.normal" ...
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from oadr.columns import Column, Intervals, LoadControl, ResourceStatus
+from oadr.report import Report, ReportDescription
+from vtn.errors import Rejected
+from vtn.records import Point, Samples
+
+_CONTROLS = {
+    "capacity": "capacity",
+    "level_offset": "levelOffset",
+    "percent_offset": "percentOffset",
+    "set_point": "setPoint",
+}
+_ASPECTS = {"minimum": "min", "maximum": "max", "current": "current", "normal": "normal"}
+
+
+def data_name(report_name: str | None) -> str:
+    """What the data of a report is called, by the name of its metadata (rule 331).
+
+    >>> data_name("METADATA_TELEMETRY_USAGE"), data_name("x-METADATA_CURTAILMENT")
+    ('TELEMETRY_USAGE', 'x-CURTAILMENT')
+    """
+    name = report_name or ""
+    return name.removeprefix("METADATA_").replace("x-METADATA_", "x-", 1)
+
+
+def instants(report: Report, granularity: timedelta) -> tuple[int, ...]:
+    """The start of each interval, seconds since 1970 (rules 314 to 316).
+
+    Intervals without a start follow one another from the report's own start, each as long as its
+    duration or, where it has none, the granularity that was asked for. Raises Rejected (454).
+    """
+    intervals = report.intervals
+    if intervals is None:
+        return ()
+    if intervals.starts_at and all(intervals.starts_at):
+        return tuple(int(at.timestamp()) for at in intervals.starts_at if at is not None)
+    first = report.starts_at or (report.created_at if intervals.count == 1 else None)
+    if first is None:
+        raise Rejected("454", "Neither the report nor its intervals say when they start.")
+    return tuple(int(at.timestamp()) for at in _following(intervals, first, granularity))
+
+
+def _following(intervals: Intervals, first: datetime, granularity: timedelta) -> Iterator[datetime]:
+    at = first
+    for index in range(intervals.count):
+        own = intervals.starts_at[index] if intervals.starts_at else None
+        at = own or at
+        yield at
+        length = (intervals.durations[index] if intervals.durations else None) or granularity
+        if not length and index + 1 < intervals.count:
+            raise Rejected("454", f"Interval {index} has no duration, and the next no start.")
+        try:
+            at += length
+        except OverflowError as error:
+            raise Rejected("454", f"Interval {index} ends after all calendars.") from error
+
+
+def samples(
+    report: Report,
+    descriptions: Mapping[str, ReportDescription],
+    *,
+    ven_id: str,
+    report_name: str,
+    granularity: timedelta,
+) -> list[Samples]:
+    """Everything a report says, by point. `descriptions` are those of its offer, by rID.
+
+    Raises Rejected: 452 for a rID that was not offered, 454 for values that cannot be placed.
+    """
+    if report.intervals is None:
+        return []
+    starts_at = instants(report, granularity)
+    found: list[Samples] = []
+    for column in report.intervals.columns:
+        description = descriptions.get(column.r_id)
+        if description is None:
+            raise Rejected("452", f"The report was not asked to carry the rID '{column.r_id}'.")
+        point = _point(description, ven_id=ven_id, report_name=report_name)
+        found += _numbers(point, column, starts_at, description)
+        found += _statuses(point, column, starts_at)
+    return found
+
+
+def _point(description: ReportDescription, *, ven_id: str, report_name: str) -> Point:
+    source = description.data_source
+    return Point(
+        ven_id=ven_id,
+        r_id=description.r_id,
+        report_name=report_name,
+        report_type=description.report_type,
+        unit=description.unit.symbol if description.unit else "",
+        resource_ids=source.resource_ids if source else (),
+    )
+
+
+def _numbers(
+    point: Point, column: Column, starts_at: Sequence[int], description: ReportDescription
+) -> list[Samples]:
+    factor = description.unit.factor if description.unit else 1.0
+    quality = column.quality or ("",) * len(starts_at)
+    rows = [
+        (at, value * factor, word or "")
+        for at, value, word in zip(starts_at, column.values, quality, strict=True)
+        if isinstance(value, float)
+    ]
+    if not rows:
+        return []
+    if not all(math.isfinite(value) for _, value, _ in rows):
+        raise Rejected("454", f"A value of the rID '{point.r_id}' is beyond all measure.")
+    return [_columns(point, rows)]
+
+
+def _statuses(point: Point, column: Column, starts_at: Sequence[int]) -> list[Samples]:
+    quality = column.quality or ("",) * len(starts_at)
+    rows: dict[str, list[tuple[int, float, str]]] = {}
+    for at, value, word in zip(starts_at, column.values, quality, strict=True):
+        if isinstance(value, ResourceStatus):
+            for facet, number in facets(value).items():
+                rows.setdefault(facet, []).append((at, number, word or ""))
+    status = dataclasses.replace(point, unit="")
+    return [_columns(dataclasses.replace(status, facet=facet), rows[facet]) for facet in rows]
+
+
+def facets(status: ResourceStatus) -> dict[str, float]:
+    """A status as numbers, by facet; what is not said is not there."""
+    found = {"online": float(status.online), "manualOverride": float(status.manual_override)}
+    for name, control in _CONTROLS.items():
+        state: LoadControl | None = getattr(status, name)
+        for aspect, short in _ASPECTS.items() if state is not None else ():
+            number = getattr(state, aspect)
+            if number is not None:
+                found[f"{control}.{short}"] = number
+    return found
+
+
+def _columns(point: Point, rows: Sequence[tuple[int, float, str]]) -> Samples:
+    starts_at, values, quality = zip(*rows, strict=True)
+    return Samples(point=point, starts_at=starts_at, values=values, quality=quality)

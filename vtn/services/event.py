@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EiEvent: all events of a VEN when it asks, and its answers to them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from oadr.event import CreatedEvent, DistributeEvent, Event, EventResponse, RequestEvent
+from oadr.poll import Response
+from oadr.vocabulary import ResponseRequired
+from vtn.errors import Rejected
+from vtn.eventbook import Booking, listing
+from vtn.replies import ok
+from vtn.services.office import Caller, Office, note_ven
+from vtn.store import events
+
+
+async def request(office: Office, caller: Caller, message: RequestEvent) -> DistributeEvent:
+    """Every event of the VEN, in order, at most replyLimit of them (rules 15, 27, 50)."""
+    now = office.now()
+    async with office.store.write() as connection:
+        bookings = await events.bookings(connection, caller.ven_id, now)
+        return await distribution(
+            office,
+            caller,
+            connection,
+            bookings,
+            limit=message.reply_limit,
+            answers=message.request_id,
+        )
+
+
+async def distribution(
+    office: Office,
+    caller: Caller,
+    connection: AsyncConnection,
+    bookings: Sequence[Booking],
+    *,
+    limit: int | None = None,
+    answers: str = "",
+) -> DistributeEvent:
+    """The events made fresh from the book, and marked as handed out (rules 40, 41, 115)."""
+    now = office.now()
+    listed = listing(bookings, now, limit=limit)
+    settled = {one.event.event_id for one in bookings if one.settled}
+    await events.handed(
+        connection,
+        caller.ven_id,
+        [event for event in listed if event.event_id not in settled],
+        at=now,
+    )
+    silent = _silent(event for event in listed if event.event_id not in settled)
+    caller.entry.unconfirmed = (caller.connection, silent) if silent else None
+    return DistributeEvent(
+        response=ok(answers),
+        request_id=office.new_id(),
+        vtn_id=office.vtn_id,
+        events=tuple(listed),
+    )
+
+
+async def created(office: Office, caller: Caller, message: CreatedEvent) -> Response:
+    """The VEN opts in or out; each answer counts by itself (rules 16, 17, 25, 48).
+
+    What can be kept is kept; the first answer that cannot gives the response code: 452 for an
+    eventID that was never this VEN's, 450 for another modification than the current one.
+    """
+    at = office.now()
+    if not message.response.ok:
+        async with office.store.write() as connection:
+            await note_ven(
+                connection,
+                caller,
+                "refuse events",
+                at=at,
+                outcome=message.response.response_code,
+                detail=message.response.description or "",
+            )
+        return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+    async with office.store.write() as connection:
+        wanted = {one.event_id for one in message.event_responses}
+        known = await events.at_ven(connection, caller.ven_id, wanted)
+        faults = [_fault(one, known) for one in message.event_responses]
+        good = [
+            one for one, fault in zip(message.event_responses, faults, strict=True) if fault is None
+        ]
+        await events.answer(connection, caller.ven_id, good, at=at)
+        for one in good:
+            await note_ven(
+                connection,
+                caller,
+                one.opt_type.value,
+                at=at,
+                subject=f"event:{one.event_id}",
+                outcome=one.response_code,
+                detail=f"modification {one.modification_number}",
+            )
+    office.directory.wake([caller.ven_id])
+    fault = next((one for one in faults if one is not None), None)
+    if fault is not None:
+        raise fault
+    return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+
+
+def _fault(answer: EventResponse, known: Mapping[str, Event]) -> Rejected | None:
+    event = known.get(answer.event_id)
+    if event is None:
+        return Rejected("452", f"There is no event '{answer.event_id}' for this VEN.")
+    if answer.modification_number != event.modification_number:
+        return Rejected(
+            "450",
+            f"The event '{answer.event_id}' is at modification {event.modification_number}, "
+            f"not {answer.modification_number}.",
+        )
+    return None
+
+
+def _silent(listed: Iterable[Event]) -> dict[str, int]:
+    """Events that want no answer: only the next message can show that the VEN has them."""
+    return {
+        event.event_id: event.modification_number
+        for event in listed
+        if event.response_required is ResponseRequired.NEVER
+    }

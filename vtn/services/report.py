@@ -1,0 +1,405 @@
+# SPDX-License-Identifier: Apache-2.0
+"""EiReport: what VENs offer, what is asked of them, and what they measured."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import oadr
+from oadr.poll import Response
+from oadr.report import (
+    CanceledReport,
+    CancelReport,
+    CreatedReport,
+    CreateReport,
+    RegisteredReport,
+    RegisterReport,
+    Report,
+    ReportInterval,
+    ReportRequest,
+    SpecifierPayload,
+    UpdatedReport,
+    UpdateReport,
+)
+from vtn.errors import Rejected
+from vtn.identity import fitting
+from vtn.readings import data_name, samples
+from vtn.records import RequestRecord, RequestState, Samples
+from vtn.replies import ok
+from vtn.services.office import Caller, Office, note_ven
+from vtn.store import measurements, outbox, reports
+from vtn.store.outbox import Waiting
+
+METADATA = "METADATA"
+"""The reportSpecifierID that asks for metadata (rule 327)."""
+CURTAILMENT = "x-CURTAILMENT"
+AUTOMATIC = ("TELEMETRY_USAGE", "TELEMETRY_STATUS", CURTAILMENT)
+"""Asked of every VEN that offers them, unless the settings say no."""
+
+_TAKES_VALUES = (
+    RequestState.ASKED,
+    RequestState.ACTIVE,
+    RequestState.CANCELLING,
+    RequestState.COMPLETED,  # the same values may be sent twice: the first answer can be lost
+)
+_METADATA_ID = "0"
+_USUAL_PERIOD = timedelta(seconds=60)
+
+
+# --- what a VEN offers ---------------------------------------------------------------------------
+
+
+async def register(office: Office, caller: Caller, message: RegisterReport) -> RegisteredReport:
+    """Metadata replaces all that came before, and with it what was asked (rules 305, 306, 308).
+
+    The answer carries what is asked automatically; until the VEN confirms, that also waits in its
+    queue: the answer may be lost.
+    """
+    _check_offers(message.reports)
+    at = office.now()
+    async with office.store.write() as connection:
+        answered = await _answered_metadata(connection, caller, message.report_request_id)
+        await reports.replace_offers(connection, caller.ven_id, message.reports, at=at)
+        await reports.cancel_all(connection, caller.ven_id, remark="offered anew", keep=answered)
+        stale = [
+            one.number
+            for one in await outbox.waiting(connection, caller.ven_id)
+            if one.kind in ("oadrCreateReport", "oadrCancelReport")
+        ]
+        await outbox.remove(connection, stale)
+        await reports.set_state(connection, answered, RequestState.COMPLETED)
+        asked = _automatic(office, caller, message.reports, at)
+        for one in asked:
+            await reports.ask(connection, one)
+        requests = tuple(one.request for one in asked)
+        if requests:
+            await outbox.put(
+                connection,
+                caller.ven_id,
+                CreateReport(
+                    request_id=message.request_id, requests=requests, ven_id=caller.ven_id
+                ),
+                at=at,
+                request_id=message.request_id,
+                subjects=[one.report_request_id for one in requests],
+                handed_at=at,
+            )
+        await note_ven(
+            connection,
+            caller,
+            "offer reports",
+            at=at,
+            detail=", ".join(one.report_specifier_id for one in message.reports),
+        )
+    office.directory.wake([caller.ven_id])
+    return RegisteredReport(
+        response=ok(message.request_id), requests=requests, ven_id=caller.ven_id
+    )
+
+
+async def registered(office: Office, caller: Caller, message: RegisteredReport) -> Response:
+    """The VEN has our metadata; it may ask for it again (rule 344)."""
+    at = office.now()
+    async with office.store.write() as connection:
+        queue = await outbox.waiting(connection, caller.ven_id)
+        answered = _answered(queue, "oadrRegisterReport", message.response.request_id)
+        await outbox.remove(connection, [one.number for one in answered])
+        await _offer_ours(office, caller, connection, message.requests, at)
+        await note_ven(
+            connection,
+            caller,
+            "take our metadata",
+            at=at,
+            outcome=message.response.response_code,
+        )
+    return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+
+
+async def _answered_metadata(
+    connection: AsyncConnection, caller: Caller, report_request_id: str | None
+) -> list[str]:
+    """The metadata request that this metadata answers, if any (rule 311)."""
+    if report_request_id in (None, "", _METADATA_ID):
+        return []
+    assert report_request_id is not None
+    known = await reports.requests(connection, caller.ven_id, ids=[report_request_id])
+    if not known or known[0].request.report_specifier_id != METADATA:
+        raise Rejected("452", f"No metadata was asked for under '{report_request_id}'.")
+    return [report_request_id]
+
+
+def _check_offers(offered: Sequence[Report]) -> None:
+    specifiers = [fitting("reportSpecifierID", one.report_specifier_id) for one in offered]
+    if len(set(specifiers)) != len(specifiers):
+        raise Rejected("459", "Each report needs a reportSpecifierID of its own (rule 308).")
+    kinds: dict[str, str] = {}
+    for report in offered:
+        if report.intervals is not None:
+            raise Rejected("459", "Metadata has no intervals (rule 305).")
+        ids = [fitting("rID", one.r_id) for one in report.descriptions]
+        if len(set(ids)) != len(ids):
+            raise Rejected(
+                "459", f"The report '{report.report_specifier_id}' has a rID twice (rule 308)."
+            )
+        for one in report.descriptions:
+            symbol = one.unit.symbol if one.unit else ""
+            if kinds.setdefault(one.r_id, symbol) != symbol:
+                raise Rejected("459", f"The rID '{one.r_id}' is offered in two units (rule 308).")
+
+
+def _automatic(
+    office: Office, caller: Caller, offered: Iterable[Report], at: datetime
+) -> list[RequestRecord]:
+    """What is asked without anybody asking: telemetry at its finest, from now on, for ever."""
+    if not office.settings.reports.automatic:
+        return []
+    start = at.replace(microsecond=0)
+    asked = []
+    for report in offered:
+        name = data_name(report.report_name)
+        if name not in AUTOMATIC or not report.descriptions:
+            continue
+        granularity = max(
+            (one.sampling_rate.min_period if one.sampling_rate else _USUAL_PERIOD)
+            for one in report.descriptions
+        )
+        request = ReportRequest(
+            report_request_id=office.new_id(),
+            report_specifier_id=report.report_specifier_id,
+            granularity=granularity,
+            report_back=max(timedelta(seconds=office.settings.reports.back_s), granularity),
+            interval=ReportInterval(starts_at=start, duration=timedelta(0)),
+            payloads=tuple(
+                SpecifierPayload(r_id=one.r_id, unit=one.unit) for one in report.descriptions
+            ),
+        )
+        asked.append(
+            RequestRecord(
+                ven_id=caller.ven_id,
+                request=request,
+                report_name=name,
+                state=RequestState.ASKED,
+                asked_at=at,
+                asked_by="system",
+            )
+        )
+    return asked
+
+
+# --- what is asked of a VEN ----------------------------------------------------------------------
+
+
+async def created(office: Office, caller: Caller, message: CreatedReport) -> Response:
+    """The VEN takes a request on, or refuses it (rule 329)."""
+    at = office.now()
+    pending = set(message.pending_report_request_ids)
+    async with office.store.write() as connection:
+        known = await reports.requests(connection, caller.ven_id, ids=pending)
+        strangers = pending - {one.request.report_request_id for one in known}
+        if strangers:
+            raise Rejected("452", f"No report was asked for under '{min(strangers)}'.")
+        queue = await outbox.waiting(connection, caller.ven_id)
+        answered = [
+            one
+            for one in queue
+            if one.kind == "oadrCreateReport"
+            and (one.request_id == message.response.request_id or pending.issuperset(one.subjects))
+        ]
+        await outbox.remove(connection, [one.number for one in answered])
+        subjects = {subject for one in answered for subject in one.subjects}
+        if message.response.ok:
+            await reports.set_state(
+                connection,
+                subjects | pending,
+                RequestState.ACTIVE,
+                instead_of=(RequestState.ASKED,),
+            )
+        else:
+            await reports.set_state(
+                connection,
+                subjects - pending,
+                RequestState.REFUSED,
+                remark=message.response.description or message.response.response_code,
+                instead_of=(RequestState.ASKED,),
+            )
+        await note_ven(
+            connection,
+            caller,
+            "answer report request",
+            at=at,
+            outcome=message.response.response_code,
+            detail=", ".join(sorted(subjects | pending)),
+        )
+    return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+
+
+async def canceled(office: Office, caller: Caller, message: CanceledReport) -> Response:
+    """The VEN has stopped a report, or did not know it: either way it is over."""
+    at = office.now()
+    async with office.store.write() as connection:
+        queue = await outbox.waiting(connection, caller.ven_id)
+        answered = _answered(queue, "oadrCancelReport", message.response.request_id)
+        await outbox.remove(connection, [one.number for one in answered])
+        subjects = [subject for one in answered for subject in one.subjects]
+        await reports.set_state(connection, subjects, RequestState.CANCELLED)
+        await note_ven(
+            connection,
+            caller,
+            "stop report",
+            at=at,
+            outcome=message.response.response_code,
+            detail=", ".join(subjects),
+        )
+    return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+
+
+# --- what was measured ---------------------------------------------------------------------------
+
+
+async def update(office: Office, caller: Caller, message: UpdateReport) -> UpdatedReport:
+    """Values, stored durably before the answer, or not at all (rules 304, 346).
+
+    Every reportRequestID, specifier and rID must be one that was asked of this VEN (452).
+    A cancellation that waits rides along (rule 328).
+    """
+    at = office.now()
+    ids = {one.report_request_id for one in message.reports}
+    async with office.store.write() as connection:
+        known = {
+            one.request.report_request_id: one
+            for one in await reports.requests(connection, caller.ven_id, ids=ids)
+        }
+        found = await _read(connection, caller, message.reports, known)
+        count = await measurements.store(connection, found)
+        await reports.touch(connection, ids, at=at)
+        once = [name for name, one in known.items() if not one.request.report_back]
+        await reports.set_state(
+            connection, once, RequestState.COMPLETED, instead_of=(RequestState.ACTIVE,)
+        )
+        cancel = await _cancel_due(connection, caller, at)
+        await note_ven(
+            connection,
+            caller,
+            "report values",
+            at=at,
+            subject=f"report:{','.join(sorted(ids))}" if ids else None,
+            detail=f"{count} values",
+        )
+    return UpdatedReport(response=ok(message.request_id), cancel=cancel, ven_id=caller.ven_id)
+
+
+async def _read(
+    connection: AsyncConnection,
+    caller: Caller,
+    given: Iterable[Report],
+    known: dict[str, RequestRecord],
+) -> list[Samples]:
+    offers = {
+        one.report.report_specifier_id: one.report
+        for one in await reports.offers(
+            connection,
+            caller.ven_id,
+            specifier_ids={one.request.report_specifier_id for one in known.values()},
+        )
+    }
+    found: list[Samples] = []
+    for report in given:
+        record = known.get(report.report_request_id)
+        if record is None or record.state not in _TAKES_VALUES:
+            raise Rejected("452", f"No report is asked for under '{report.report_request_id}'.")
+        specifier = record.request.report_specifier_id
+        offer = offers.get(specifier)
+        if report.report_specifier_id != specifier or offer is None:
+            raise Rejected(
+                "452",
+                f"The report asked for under '{report.report_request_id}' is '{specifier}', "
+                f"not '{report.report_specifier_id}'.",
+            )
+        asked = {payload.r_id for payload in record.request.payloads}
+        found += samples(
+            report,
+            {one.r_id: one for one in offer.descriptions if one.r_id in asked},
+            ven_id=caller.ven_id,
+            report_name=record.report_name,
+            granularity=record.request.granularity,
+        )
+    return found
+
+
+async def _cancel_due(
+    connection: AsyncConnection, caller: Caller, at: datetime
+) -> CancelReport | None:
+    """The first cancellation that was not handed out yet."""
+    for one in await outbox.waiting(connection, caller.ven_id):
+        if one.kind == "oadrCancelReport" and one.handed_at is None:
+            message = oadr.parse(await outbox.hand_out(connection, one.number, at=at))
+            assert isinstance(message, CancelReport)
+            return message
+    return None
+
+
+# --- what a VEN asks of us -----------------------------------------------------------------------
+
+
+async def create(office: Office, caller: Caller, message: CreateReport) -> CreatedReport:
+    """A VEN asks for our metadata (rules 301, 327); we have no other reports."""
+    at = office.now()
+    async with office.store.write() as connection:
+        await _offer_ours(office, caller, connection, message.requests, at)
+        await note_ven(connection, caller, "ask for our metadata", at=at)
+    office.directory.wake([caller.ven_id])
+    return CreatedReport(
+        response=ok(message.request_id),
+        pending_report_request_ids=tuple(one.report_request_id for one in message.requests),
+        ven_id=caller.ven_id,
+    )
+
+
+async def cancel(office: Office, caller: Caller, message: CancelReport) -> CanceledReport:
+    """A VEN no longer wants our metadata; one that never asked gets 452 (rule 336)."""
+    wanted = set(message.report_request_ids)
+    async with office.store.write() as connection:
+        waiting = [
+            one
+            for one in await outbox.waiting(connection, caller.ven_id)
+            if one.kind == "oadrRegisterReport" and wanted.intersection(one.subjects)
+        ]
+        strangers = wanted - {subject for one in waiting for subject in one.subjects}
+        if strangers:
+            raise Rejected("452", f"Nothing was asked of us under '{min(strangers)}'.")
+        await outbox.remove(connection, [one.number for one in waiting])
+        await note_ven(connection, caller, "want our metadata no longer", at=office.now())
+    return CanceledReport(response=ok(message.request_id), ven_id=caller.ven_id)
+
+
+async def _offer_ours(
+    office: Office,
+    caller: Caller,
+    connection: AsyncConnection,
+    wanted: Iterable[ReportRequest],
+    at: datetime,
+) -> None:
+    """Queue our (empty) metadata for each request for it."""
+    for one in wanted:
+        if one.report_specifier_id != METADATA:
+            raise Rejected(
+                "452", f"This VTN offers no report '{one.report_specifier_id}', only METADATA."
+            )
+        name = fitting("reportRequestID", one.report_request_id)
+        request_id = office.new_id()
+        await outbox.put(
+            connection,
+            caller.ven_id,
+            RegisterReport(request_id=request_id, ven_id=caller.ven_id, report_request_id=name),
+            at=at,
+            request_id=request_id,
+            subjects=[name],
+        )
+
+
+def _answered(queue: Sequence[Waiting], kind: str, request_id: str) -> list[Waiting]:
+    """The message that an answer is to: by its requestID, else the oldest one handed out."""
+    handed = [one for one in queue if one.kind == kind and one.handed_at is not None]
+    named = [one for one in handed if one.request_id == request_id]
+    return named or handed[:1]
