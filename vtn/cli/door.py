@@ -22,8 +22,8 @@ from vtn.cli.vens import contexts, groups, vens
     epilog=example(
         "vtn init && vtn check && vtn serve",
         "vtn vens add hq --cert hq.crt",
-        "vtn event publish --ven hq --signal LOAD_DISPATCH --type delta --value -200 --unit kW"
-        " --start now+10m --duration 1h",
+        "vtn event publish --ven hq --signal LOAD_DISPATCH --type delta --value -200 --unit kW \\",
+        "    --start now+10m --duration 1h",
     ),
 )
 @click.version_option(version("demandflex"), prog_name="vtn")

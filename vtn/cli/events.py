@@ -143,14 +143,20 @@ def event_publish(
         "vtn event import peak.json",
     ),
 )
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(allow_dash=True))
 @asks
-def event_import(vtn: OperatorClient, *, file: Any, as_json: bool) -> None:
+def event_import(vtn: OperatorClient, *, file: str, as_json: bool) -> None:
     """Publish the event a JSON file describes; - reads standard input.
 
     Its keys are those of the API's event order: see /openapi.json, EventOrder.
     """
-    _published(vtn, _decoded(file.read(), EventOrder, source=file.name), as_json=as_json)
+    source = "standard input" if file == "-" else file
+    try:
+        with click.open_file(file, "rb") as stream:
+            content = stream.read()
+    except OSError as error:
+        raise Invalid(f"{source}: the event cannot be read: {error.strerror}.") from error
+    _published(vtn, _decoded(content, EventOrder, source=source), as_json=as_json)
 
 
 def _published(vtn: OperatorClient, order: EventOrder, *, as_json: bool) -> None:

@@ -4,7 +4,7 @@
 from typing import Annotated
 
 from litestar import Router, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.vocabulary import EventStatus
 from vtn import curtailment, orders
@@ -13,14 +13,14 @@ from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.orders import EventChange, EventOrder
 from vtn.views import EventCurtailment, EventView, VenCurtailment
 
-Limit = Annotated[int, Parameter(ge=1, le=1000)]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 
 @get("/events")
 async def list_events(
     desk: DeskHere,
-    status: EventStatus | None = None,
-    ven: str | None = None,
+    status: FromQuery[EventStatus | None] = None,
+    ven: FromQuery[str | None] = None,
     limit: Limit = 100,
 ) -> list[EventView]:
     """Events, the one that starts last first."""
@@ -29,7 +29,9 @@ async def list_events(
 
 
 @post("/events")
-async def publish_event(data: EventOrder, desk: DeskHere, now: NowHere, by: By) -> EventView:
+async def publish_event(
+    data: JSONBody[EventOrder], desk: DeskHere, now: NowHere, by: By
+) -> EventView:
     """Publish an event. All that the VENs are told follows from this answer."""
     context = data.market_context or await _only_context(desk)
     draft = orders.draft(data, now=now(), market_context=context)
@@ -37,14 +39,14 @@ async def publish_event(data: EventOrder, desk: DeskHere, now: NowHere, by: By) 
 
 
 @get("/events/{event_id:str}")
-async def show_event(event_id: str, desk: DeskHere) -> EventView:
+async def show_event(event_id: FromPath[str], desk: DeskHere) -> EventView:
     """One event, with how each VEN stands to it and every modification."""
     return EventView.of(await desk.event(event_id))
 
 
 @patch("/events/{event_id:str}")
 async def modify_event(
-    event_id: str, data: EventChange, desk: DeskHere, now: NowHere, by: By
+    event_id: FromPath[str], data: JSONBody[EventChange], desk: DeskHere, now: NowHere, by: By
 ) -> EventView:
     """Change what is named, as the next modification; 409 where it has changed meanwhile."""
     before = (await desk.event(event_id)).event
@@ -58,13 +60,15 @@ async def modify_event(
 
 
 @post("/events/{event_id:str}/cancel", status_code=200)
-async def cancel_event(event_id: str, desk: DeskHere, by: By) -> EventView:
+async def cancel_event(event_id: FromPath[str], desk: DeskHere, by: By) -> EventView:
     """Call the event off; it is listed until the VENs have acknowledged that."""
     return EventView.of(await desk.cancel_event(event_id, by=by))
 
 
 @get("/curtailments/{event_id:str}")
-async def show_curtailment(event_id: str, desk: DeskHere, now: NowHere) -> EventCurtailment:
+async def show_curtailment(
+    event_id: FromPath[str], desk: DeskHere, now: NowHere
+) -> EventCurtailment:
     """What each VEN delivered, recomputed from its stored readings."""
     record = await desk.event(event_id)
     found = []

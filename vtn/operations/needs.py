@@ -3,12 +3,12 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated
 
-from litestar.params import Dependency
+from litestar.di import NamedDependency
+from litestar.params import SkipValidation
 
 from vtn.desk import Desk
 
-DeskHere = Annotated[Desk, Dependency(skip_validation=True)]
-NowHere = Annotated[Callable[[], datetime], Dependency(skip_validation=True)]
-By = Annotated[str, Dependency(skip_validation=True)]
+DeskHere = NamedDependency[SkipValidation[Desk]]
+NowHere = NamedDependency[SkipValidation[Callable[[], datetime]]]
+By = NamedDependency[SkipValidation[str]]

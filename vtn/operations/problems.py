@@ -118,7 +118,7 @@ async def known_queries_only(request: AnyRequest) -> None:
     """A before-request hook: a misspelt query would otherwise be an answer to another question."""
     parameters = request.route_handler.parsed_fn_signature.parameters
     known = {
-        getattr(field.kwarg_definition, "query", None) or name for name, field in parameters.items()
+        getattr(field.kwarg_definition, "name", None) or name for name, field in parameters.items()
     }
     for key in request.query_params:
         if key not in known:

@@ -4,7 +4,7 @@
 from typing import Annotated
 
 from litestar import Router, get
-from litestar.params import Parameter
+from litestar.params import FromQuery, QueryParameter
 
 from vtn.operations.needs import DeskHere
 from vtn.records import AuditLine, Health
@@ -13,10 +13,10 @@ from vtn.records import AuditLine, Health
 @get("/audit")
 async def list_audit(
     desk: DeskHere,
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 100,
-    before: int | None = None,
-    actor: str | None = None,
-    subject: str | None = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
+    before: FromQuery[int | None] = None,
+    actor: FromQuery[str | None] = None,
+    subject: FromQuery[str | None] = None,
 ) -> list[AuditLine]:
     """Newest first; `before` is the number of the last line already seen."""
     return await desk.audit(limit=limit, before=before, actor=actor, subject=subject)

@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from vtn import export, orders, records
 from vtn.errors import Invalid
@@ -20,14 +20,14 @@ LONGEST: Final = timedelta(days=7)
 
 
 @get("/vens/{ven_id:str}/reports")
-async def list_reports(ven_id: str, desk: DeskHere) -> Reports:
+async def list_reports(ven_id: FromPath[str], desk: DeskHere) -> Reports:
     """What a VEN offers, and what was asked of it."""
     return Reports.of(ven_id, await desk.reports(ven_id))
 
 
 @post("/vens/{ven_id:str}/reports")
 async def request_report(
-    ven_id: str, data: ReportOrder, desk: DeskHere, now: NowHere, by: By
+    ven_id: FromPath[str], data: JSONBody[ReportOrder], desk: DeskHere, now: NowHere, by: By
 ) -> Reports:
     """Ask for a report at the next poll; without points all that the specifier offers."""
     if not data.points:
@@ -47,7 +47,11 @@ async def request_report(
 
 @post("/vens/{ven_id:str}/reports/{report_request_id:str}/cancel", status_code=200)
 async def cancel_report(
-    ven_id: str, report_request_id: str, data: CancelReport, desk: DeskHere, by: By
+    ven_id: FromPath[str],
+    report_request_id: FromPath[str],
+    data: JSONBody[CancelReport],
+    desk: DeskHere,
+    by: By,
 ) -> Reports:
     """Ask a VEN to stop a report, at its next poll."""
     await desk.cancel_report(ven_id, report_request_id, to_follow=data.to_follow, by=by)
@@ -55,22 +59,22 @@ async def cancel_report(
 
 
 @get("/points")
-async def list_points(ven: str, desk: DeskHere) -> list[records.Point]:
+async def list_points(ven: FromQuery[str], desk: DeskHere) -> list[records.Point]:
     """Every series that is stored of a VEN."""
     return await desk.points(ven)
 
 
 @get("/measurements", response_description="JSON, or CSV with format=csv")
 async def show_measurements(
-    ven: str,
-    rid: str,
+    ven: FromQuery[str],
+    rid: FromQuery[str],
     *,
-    from_: Annotated[str, Parameter(query="from")],
-    to: str,
+    from_: Annotated[str, QueryParameter(name="from")],
+    to: FromQuery[str],
     desk: DeskHere,
     now: NowHere,
-    facet: str = "",
-    format_: Annotated[Literal["json", "csv"], Parameter(query="format")] = "json",
+    facet: FromQuery[str] = "",
+    format_: Annotated[Literal["json", "csv"], QueryParameter(name="format")] = "json",
 ) -> Response[Measurements] | Response[str]:
     """Stored values of one point in [from, to), seven days at most."""
     starts_at = orders.instant(from_, now=now(), past=True, what="from")
@@ -82,7 +86,7 @@ async def show_measurements(
     found = Measurements.of(await desk.measurements(ven, rid, starts_at, ends_at, facet=facet))
     if format_ == "csv":
         text = "".join((export.HEAD, *export.csv_lines(found)))
-        return Response(text, media_type="text/csv; charset=utf-8")
+        return Response(text, media_type="text/csv")
     return Response(found)
 
 

@@ -2,6 +2,7 @@
 """/vens, /groups, /market-contexts: who takes part."""
 
 from litestar import Router, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from vtn import records
 from vtn.operations.bodies import Members, NewGroup, NewMarketContext, NewResource, NewVen
@@ -10,13 +11,13 @@ from vtn.views import Opt, Ven
 
 
 @get("/vens")
-async def list_vens(desk: DeskHere, group: str | None = None) -> list[Ven]:
+async def list_vens(desk: DeskHere, group: FromQuery[str | None] = None) -> list[Ven]:
     """All VENs, or those of a group."""
     return [Ven.of(each) for each in await desk.vens(group=group)]
 
 
 @post("/vens")
-async def add_ven(data: NewVen, desk: DeskHere, by: By) -> Ven:
+async def add_ven(data: JSONBody[NewVen], desk: DeskHere, by: By) -> Ven:
     """Let a VEN in: with this certificate it may register."""
     return Ven.of(
         await desk.add_ven(
@@ -31,39 +32,43 @@ async def add_ven(data: NewVen, desk: DeskHere, by: By) -> Ven:
 
 
 @get("/vens/{ven_id:str}")
-async def show_ven(ven_id: str, desk: DeskHere) -> Ven:
+async def show_ven(ven_id: FromPath[str], desk: DeskHere) -> Ven:
     """One VEN."""
     return Ven.of(await desk.ven(ven_id))
 
 
 @post("/vens/{ven_id:str}/resources")
-async def add_resource(ven_id: str, data: NewResource, desk: DeskHere, by: By) -> Ven:
+async def add_resource(
+    ven_id: FromPath[str], data: JSONBody[NewResource], desk: DeskHere, by: By
+) -> Ven:
     """Name a resource behind a VEN."""
     return Ven.of(await desk.add_resource(ven_id, data.resource_id, by=by))
 
 
 @post("/vens/{ven_id:str}/revoke", status_code=200)
-async def revoke_ven(ven_id: str, desk: DeskHere, by: By) -> Ven:
+async def revoke_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """Shut a VEN out, for good; what it sent stays."""
     return Ven.of(await desk.revoke_ven(ven_id, by=by))
 
 
 @post("/vens/{ven_id:str}/reregister", status_code=200)
-async def reregister_ven(ven_id: str, desk: DeskHere, by: By) -> Ven:
+async def reregister_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """Ask a VEN to register again, at its next poll."""
     await desk.request_reregistration(ven_id, by=by)
     return Ven.of(await desk.ven(ven_id))
 
 
 @post("/vens/{ven_id:str}/deregister", status_code=200)
-async def deregister_ven(ven_id: str, desk: DeskHere, by: By) -> Ven:
+async def deregister_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """End a VEN's registration, at its next poll."""
     await desk.cancel_registration(ven_id, by=by)
     return Ven.of(await desk.ven(ven_id))
 
 
 @get("/vens/{ven_id:str}/opts")
-async def list_opts(ven_id: str, desk: DeskHere, *, ended: bool = False) -> list[Opt]:
+async def list_opts(
+    ven_id: FromPath[str], desk: DeskHere, *, ended: FromQuery[bool] = False
+) -> list[Opt]:
     """A VEN's opts in force; with `ended` those before, too."""
     return [Opt.of(each) for each in await desk.opts(ven_id, ended=ended)]
 
@@ -75,19 +80,23 @@ async def list_groups(desk: DeskHere) -> list[records.Group]:
 
 
 @post("/groups")
-async def add_group(data: NewGroup, desk: DeskHere, by: By) -> records.Group:
+async def add_group(data: JSONBody[NewGroup], desk: DeskHere, by: By) -> records.Group:
     """Make a group that events can be for."""
     return await desk.add_group(data.group_id, data.name or data.group_id, ven_ids=data.vens, by=by)
 
 
 @post("/groups/{group_id:str}/members", status_code=200)
-async def add_members(group_id: str, data: Members, desk: DeskHere, by: By) -> records.Group:
+async def add_members(
+    group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
+) -> records.Group:
     """Add VENs to a group."""
     return await desk.add_to_group(group_id, data.vens, by=by)
 
 
 @post("/groups/{group_id:str}/members/remove", status_code=200)
-async def remove_members(group_id: str, data: Members, desk: DeskHere, by: By) -> records.Group:
+async def remove_members(
+    group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
+) -> records.Group:
     """Remove VENs from a group."""
     return await desk.remove_from_group(group_id, data.vens, by=by)
 
@@ -99,7 +108,9 @@ async def list_contexts(desk: DeskHere) -> list[records.MarketContext]:
 
 
 @post("/market-contexts")
-async def add_context(data: NewMarketContext, desk: DeskHere, by: By) -> records.MarketContext:
+async def add_context(
+    data: JSONBody[NewMarketContext], desk: DeskHere, by: By
+) -> records.MarketContext:
     """Make a market context (a URI) that events can belong to."""
     return await desk.add_market_context(data.uri, data.name or data.uri, by=by)
 
