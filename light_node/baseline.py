@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 from light_node.errors import NoBaseline
+from light_node.reading import QUARTER_S
 from light_node.settings import WEEK, Weekday
 
-QUARTER_S = 900
 INTERVAL_S = 60
 HIGH_5_OF_10 = "high 5 of 10"
 LAST_HOUR = "same-day mean of the last hour"

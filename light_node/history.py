@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from light_node.errors import RingFault
-from light_node.ring import QUARTER_S
+from light_node.reading import QUARTER_S
 
 _LENGTHS_S = (900, 3600)
 _HEAD = ["starts_at", "watts"]

@@ -45,9 +45,9 @@ from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
 from light_node.quality import Judge, Quality, is_usable, to_text
-from light_node.reading import Reading
+from light_node.reading import QUARTER_S, Reading
 from light_node.recorder import Recorder
-from light_node.ring import QUARTER_S, QUARTERS_KEPT_S, Columns, Ring
+from light_node.ring import QUARTERS_KEPT_S, Columns, Ring
 from light_node.sampler import BusSampler, SampledMeter
 from light_node.settings import MeterTable, Settings
 from light_node.steering import EmsLink, Steering

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 from light_node.quality import Quality
 
+QUARTER_S = 900
+"""A quarter of an hour: what aggregates and baselines are kept in."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:

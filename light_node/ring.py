@@ -19,10 +19,9 @@ from pathlib import Path
 
 from light_node.errors import RingFault
 from light_node.quality import UNUSABLE, Quality, to_text
-from light_node.reading import Reading
+from light_node.reading import QUARTER_S, Reading
 
 VERSION = 1
-QUARTER_S = 900
 READINGS_KEPT_S = 7 * 86_400
 QUARTERS_KEPT_S = 90 * 86_400
 _PURGE_EVERY_S = 3600.0

@@ -1,8 +1,10 @@
 from datetime import UTC, timedelta
+from pathlib import Path
 
 import pytest
 
 from doorway import Fault
+from light_node.profile import known_profiles
 from light_node.settings import load, parse_zone
 
 SITE = """
@@ -115,3 +117,19 @@ def test_zones():
     for wrong in ("+9", "+09:75", "", "../etc/passwd"):
         with pytest.raises(ValueError, match="there is no time zone"):
             parse_zone(wrong)
+
+
+def test_the_installers_page_shows_settings_that_work(tmp_path):
+    page = Path(__file__).parents[3] / "docs" / "installer.md"
+    sample = page.read_text().split("```toml\n")[1].split("```")[0]
+
+    settings = load_text(tmp_path, sample)
+
+    assert settings.guard.max_reduction_w == 60_000
+    assert settings.mqtt.ems == "bms"
+
+
+def test_the_installers_page_names_every_profile():
+    page = (Path(__file__).parents[3] / "docs" / "installer.md").read_text()
+
+    assert [name for name in known_profiles() if f"`{name}`" not in page] == []
