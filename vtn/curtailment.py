@@ -151,7 +151,9 @@ def verify(
         ordered = _ordered_alone(order, levels, first, horizon)
     final = now.timestamp() >= over + LATENESS.total_seconds()
     expected = _expected(readings, first, horizon, granularity_s, now=now, final=final)
-    if now.timestamp() >= over and readings and claims.index(readings[-1][0]) is not None:
+    if over <= first:  # cancelled before it began
+        final = True
+    elif now.timestamp() >= over and readings and claims.index(readings[-1][0]) is not None:
         whole = _expected(readings, first, horizon, granularity_s, now=now, final=True)
         final = final or len(counted) == whole
     due = math.inf if final else (now - LATENESS).timestamp()
@@ -162,6 +164,7 @@ def verify(
         baselines=len(levels.points),
         claims=len(claims.points),
         begun=horizon > first,
+        void=over <= first,
     )
     if gap := _disagreement(counted, claims, ordered):
         remarks = (*remarks, gap)
@@ -357,8 +360,17 @@ def _disagreement(
 
 
 def _remarks(
-    *, readings: int, alone: int, expected: int, baselines: int, claims: int, begun: bool
+    *,
+    readings: int,
+    alone: int,
+    expected: int,
+    baselines: int,
+    claims: int,
+    begun: bool,
+    void: bool,
 ) -> tuple[str, ...]:
+    if void:
+        return ("The event was cancelled before it began.",)
     if not begun:
         return ("The event has not begun.",)
     remarks: list[str] = []

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from oadr.vocabulary import OptType
 from vtn import records
 from vtn.views import (
     EventCurtailment,
@@ -125,7 +126,7 @@ def checkup(findings: Sequence[Finding]) -> None:
     _say(
         f"{wrong} thing{'s' if wrong != 1 else ''} to see to before `vtn serve`."
         if wrong
-        else "Ready: start it with vtn serve."
+        else "Nothing is missing."
     )
 
 
@@ -215,10 +216,13 @@ def events(found: Sequence[EventView]) -> None:
     )
 
 
+_OPT_WORD = {str(OptType.OPT_IN): "in", str(OptType.OPT_OUT): "out"}
+
+
 def _opts(event: EventView) -> str:
     counted = {"in": 0, "out": 0, "silent": 0}
     for ven in event.vens:
-        counted[{"optIn": "in", "optOut": "out"}.get(ven.opt, "silent")] += 1
+        counted[_OPT_WORD.get(ven.opt, "silent")] += 1
     return ", ".join(f"{count} {word}" for word, count in counted.items() if count)
 
 
@@ -311,7 +315,7 @@ def curtailment(found: EventCurtailment, *, steps: bool) -> None:
         empty="No VEN is targeted.",
     )
     for ven in found.vens:
-        for remark in ven.remarks:
+        for remark in ven.remarks if ven.opt != OptType.OPT_OUT else ():
             _say(f"{ven.ven_id}: {remark}")
     if steps:
         for ven in found.vens:
@@ -327,8 +331,14 @@ def _curtailed(ven: VenCurtailment) -> tuple[str, ...]:
         share(ven.fraction),
         power(ven.claimed_w),
         f"{ven.samples_received} of {ven.samples_expected}",
-        "agrees" if ven.agrees else "DOES NOT AGREE",
+        _verdict(ven),
     )
+
+
+def _verdict(ven: VenCurtailment) -> str:
+    if ven.opt == OptType.OPT_OUT or not (ven.samples_expected or ven.claimed_w is not None):
+        return NONE
+    return "agrees" if ven.agrees else "DOES NOT AGREE"
 
 
 def _steps(ven: VenCurtailment) -> None:

@@ -12,10 +12,10 @@ import msgspec
 
 from oadr.event import Event, Signal
 from oadr.report import ReportDescription
-from oadr.vocabulary import EventStatus
+from oadr.vocabulary import EventStatus, OptType
 from vtn import records
 from vtn.curtailment import Curtailment, Step
-from vtn.orders import unit_name
+from vtn.quantities import unit_name
 
 
 class Ven(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,11 +243,13 @@ def _ven_in_event(record: records.EventRecord, ven_id: str) -> VenInEvent:
 
 
 def _version(event: Event) -> Version:
+    cancelled = event.status is EventStatus.CANCELLED
     return Version(
         modification_number=event.modification_number,
         modified_at=event.modified_at,
-        reason=event.modification_reason or "",
-        cancelled=event.status is EventStatus.CANCELLED,
+        # A cancellation carries the reason of the modification before it.
+        reason="" if cancelled else event.modification_reason or "",
+        cancelled=cancelled,
         starts_at=event.starts_at,
         ends_at=event.ends_at,
     )
@@ -436,7 +438,7 @@ class EventCurtailment(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, record: records.EventRecord, vens: tuple[VenCurtailment, ...]) -> Self:
         event = record.event
-        asked = [ven for ven in vens if ven.opt != "optOut"]
+        asked = [ven for ven in vens if ven.opt != OptType.OPT_OUT]
         ordered = _sum([ven.ordered_w for ven in asked])
         delivered = _sum([ven.delivered_w for ven in asked])
         return cls(

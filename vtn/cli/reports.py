@@ -14,7 +14,8 @@ from vtn import export, records, screens
 from vtn.cli.asking import FILE, asks, current_time, example
 from vtn.errors import Invalid
 from vtn.operator_client import OperatorClient
-from vtn.orders import ReportOrder, instant
+from vtn.orders import ReportOrder
+from vtn.spoken_times import instant
 from vtn.views import EventCurtailment, Measurements, Reports
 
 STRETCH: Final = timedelta(days=1)

@@ -8,7 +8,7 @@ import msgspec
 from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from vtn import export, orders, records
+from vtn import export, orders, records, spoken_times
 from vtn.errors import Invalid
 from vtn.operations.bodies import CancelReport
 from vtn.operations.needs import By, DeskHere, NowHere
@@ -77,8 +77,8 @@ async def show_measurements(
     format_: Annotated[Literal["json", "csv"], QueryParameter(name="format")] = "json",
 ) -> Response[Measurements] | Response[str]:
     """Stored values of one point in [from, to), seven days at most."""
-    starts_at = orders.instant(from_, now=now(), past=True, what="from")
-    ends_at = orders.instant(to, now=now(), past=True, what="to")
+    starts_at = spoken_times.instant(from_, now=now(), past=True, what="from")
+    ends_at = spoken_times.instant(to, now=now(), past=True, what="to")
     if ends_at <= starts_at:
         raise Invalid("to: this is not after from; give a later time.")
     if ends_at - starts_at > LONGEST:

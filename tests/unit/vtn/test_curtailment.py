@@ -266,6 +266,8 @@ def test_an_event_cancelled_before_its_start_has_no_period() -> None:
 
     assert found.ends_at == found.starts_at
     assert found.samples_expected == 0
+    assert found.final
+    assert found.remarks == ("The event was cancelled before it began.",)
 
 
 def test_an_open_ended_event_counts_until_now() -> None:

@@ -19,6 +19,8 @@ from vtn.orders import (
     ReportOrder,
     SignalOrder,
 )
+from vtn.quantities import unit_name
+from vtn.spoken_times import duration, instant
 
 NOW = datetime(2030, 1, 9, 14, 0, 0, 400_000, tzinfo=UTC)
 CONTEXT = "http://demandflex.example/peak"
@@ -91,23 +93,23 @@ def test_an_event_without_an_end_has_no_duration() -> None:
 
 
 def test_now_is_a_moment_that_is_still_to_come_when_it_is_stored() -> None:
-    at = orders.instant("now", now=NOW)
+    at = instant("now", now=NOW)
 
     assert timedelta(seconds=1) <= at - NOW <= timedelta(seconds=2)
     assert at.microsecond == 0
-    assert orders.instant("+0s", now=NOW) == at
+    assert instant("+0s", now=NOW) == at
 
 
 @pytest.mark.parametrize("text", ["2030-01-09T15:00:00Z", "2030-01-09T16:00+01:00", "now + 1h"])
 def test_a_start_is_read_as_an_instant_in_utc(text: str) -> None:
-    assert orders.instant(text, now=NOW) == datetime(2030, 1, 9, 15, tzinfo=UTC)
+    assert instant(text, now=NOW) == datetime(2030, 1, 9, 15, tzinfo=UTC)
 
 
 def test_what_has_been_may_be_asked_about() -> None:
-    back = orders.instant("now-1h", now=NOW, past=True)
+    back = instant("now-1h", now=NOW, past=True)
 
     assert back == datetime(2030, 1, 9, 13, tzinfo=UTC)
-    assert orders.instant("now", now=NOW, past=True) <= NOW
+    assert instant("now", now=NOW, past=True) <= NOW
 
 
 @given(st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=300)))
@@ -118,19 +120,19 @@ def test_a_duration_means_the_same_in_every_spelling(length: timedelta) -> None:
     spellings = (f"{seconds}s", f"{hours}h{minutes}m{left}s", f"PT{hours}H{minutes}M{left}S")
 
     for text in spellings:
-        assert orders.duration(text, what="x") == timedelta(seconds=seconds)
+        assert duration(text, what="x") == timedelta(seconds=seconds)
 
 
 @given(st.text(max_size=12))
 def test_any_text_is_a_duration_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidEvent):
-        assert orders.duration(text, what="x") >= timedelta(0)
+        assert duration(text, what="x") >= timedelta(0)
 
 
 @given(st.text(alphabet="now+-0123456789:TZhms ", max_size=26))
 def test_any_text_is_a_start_to_come_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidEvent):
-        at = orders.instant(text, now=NOW)
+        at = instant(text, now=NOW)
         assert at >= NOW.replace(microsecond=0)
         assert at.tzinfo is UTC
 
@@ -331,12 +333,51 @@ def test_new_intervals_bring_their_own_duration() -> None:
     assert orders.changed(draft(), change, now=NOW).duration == timedelta(minutes=30)
 
 
-def test_several_intervals_are_not_stretched_by_guessing() -> None:
-    steps = (IntervalOrder(duration="10m", value=-1), IntervalOrder(duration="20m", value=-2))
-    event = draft(duration="", signals=(signal(value=None, intervals=steps),))
+def steps_of(event) -> list[tuple[str, int, float]]:
+    return [
+        (part.uid, int(part.duration.total_seconds() // 60), part.value)
+        for part in event.signals[0].intervals
+    ]
 
-    with pytest.raises(InvalidEvent, match="has 2 intervals"):
-        orders.changed(event, EventChange(duration="1h"), now=NOW)
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [
+        ("1h", [("0", 10, -1), ("1", 50, -2)]),
+        ("20m", [("0", 10, -1), ("1", 10, -2)]),
+        ("10m", [("0", 10, -1)]),
+        ("5m", [("0", 5, -1)]),
+        ("open", [("0", 10, -1), ("1", 0, -2)]),
+    ],
+)
+def test_the_last_interval_gives_way_to_a_new_duration(length: str, steps: list) -> None:
+    given = (IntervalOrder(duration="10m", value=-1), IntervalOrder(duration="20m", value=-2))
+    event = draft(duration="", signals=(signal(value=None, intervals=given),))
+
+    assert steps == steps_of(orders.changed(event, EventChange(duration=length), now=NOW))
+
+
+def test_a_new_value_of_a_running_signal_holds_from_now_on() -> None:
+    event = draft(start="now+0s")
+    later = event.starts_at + timedelta(minutes=20) - timedelta(seconds=2)
+    change = EventChange(signals=(signal(value=-50, id=event.signals[0].signal_id),))
+
+    assert steps_of(orders.changed(event, change, now=later)) == [("0", 20, -200), ("1", 40, -50)]
+    again = orders.changed(event, change, now=later)
+    after = later + timedelta(minutes=10)
+    change = EventChange(signals=(signal(value=0, id=event.signals[0].signal_id),), duration="open")
+    assert steps_of(orders.changed(again, change, now=after)) == [
+        ("0", 20, -200),
+        ("1", 10, -50),
+        ("2", 0, 0),
+    ]
+
+
+def test_a_new_value_of_an_event_to_come_holds_from_its_start() -> None:
+    event = draft()
+    change = EventChange(signals=(signal(value=-50, id=event.signals[0].signal_id),))
+
+    assert steps_of(orders.changed(event, change, now=NOW)) == [("0", 60, -50)]
 
 
 def test_a_change_can_take_back_what_was_said() -> None:
@@ -366,7 +407,7 @@ def test_a_unit_reads_back_as_an_operator_writes_it(name: str) -> None:
     said = signal(name=kind, type="x-loadControlSetpoint" if kind == "LOAD_CONTROL" else "delta")
     unit = draft(signals=(msgspec.structs.replace(said, unit=name),)).signals[0].unit
 
-    assert orders.unit_name(unit) == name
+    assert unit_name(unit) == name
 
 
 def test_a_report_is_asked_for_from_now_on() -> None:
