@@ -7,6 +7,7 @@ Fault
     ├── MeterFault            a meter gave no reading this time
     │   ├── MeterSilent       no answer, or no connection: counts for the breaker
     │   ├── MeterBusy         the meter asked for patience and the budget is spent
+    │   ├── NoTimeLeft        the others on the bus have used up the tick
     │   └── MeterRefused      the meter answered with a Modbus exception
     ├── RingFault             the reading store cannot be opened or would be falsified
     ├── PlanFault             a plan from the VEN contradicts itself
@@ -37,6 +38,10 @@ class MeterSilent(MeterFault):
 
 class MeterBusy(MeterFault):
     """The meter is busy (Modbus exception 6) for longer than the time there is."""
+
+
+class NoTimeLeft(MeterFault):
+    """The meter was not asked: the others on its bus have used up the tick."""
 
 
 class MeterRefused(MeterFault):

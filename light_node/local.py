@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -213,6 +213,8 @@ class Readings(Exact, frozen=True, kw_only=True, tag="Readings"):
     """The meter's import counter, Wh."""
     quality: list[str]
     """As light_node.quality.to_text gives it: "good" or names joined by "+"."""
+    start_error_ms: list[float] = []
+    """How long after its tick each reading's request left for the meter."""
 
 
 class Curtailment(Exact, frozen=True, kw_only=True, tag="Curtailment"):
@@ -329,7 +331,7 @@ class Desk(Protocol):
     async def answer(self, request: AnyRequest) -> AnyAnswer:
         """Answer one request other than Watch."""
 
-    def watch(self) -> AsyncIterator[Status]:
+    def watch(self) -> AsyncGenerator[Status]:
         """Give the present Status, then one at each change (`n` is filled in here)."""
 
 
@@ -425,8 +427,9 @@ class LocalServer:
             return
         try:
             if isinstance(request, Watch):
-                async for status in self._desk.watch():
-                    await send(msgspec.structs.replace(status, n=request.n))
+                async with contextlib.aclosing(self._desk.watch()) as statuses:
+                    async for status in statuses:
+                        await send(msgspec.structs.replace(status, n=request.n))
             else:
                 await send(await self._desk.answer(request))
         except LightNodeFault as fault:

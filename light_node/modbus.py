@@ -13,7 +13,7 @@ from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from light_node.errors import MeterBusy, MeterRefused, MeterSilent
+from light_node.errors import MeterBusy, MeterRefused, MeterSilent, NoTimeLeft
 from light_node.profile import Block, Profile, plan_blocks
 
 log = structlog.get_logger()
@@ -26,6 +26,7 @@ TCP_TIMEOUT_S = 0.8
 RTU_TIMEOUT_S = 0.5
 _BUSY_PAUSE_S = 0.05
 _LEAST_TIME_S = 0.02
+_TIDY_UP_S = 0.05
 _SILENCES_UNTIL_HANG_UP = 3
 
 _ILLEGAL_ADDRESS = 2
@@ -100,17 +101,17 @@ class Bus:
     ) -> ModbusPDU:
         """Ask one block and return the answer, which may be a Modbus exception.
 
-        `until` is the loop time by which it must be here. Raises MeterSilent.
+        `until` is the loop time by which it must be here. Raises MeterSilent or NoTimeLeft.
         """
         loop = asyncio.get_running_loop()
-        rest_s = self._quiet_until - loop.time()
-        if rest_s > 0 and self._quiet_until < until:
-            await asyncio.sleep(rest_s)
-        timeout_s = min(self._timeout_s, until - loop.time())
+        begin = max(loop.time(), self._quiet_until)
+        timeout_s = min(self._timeout_s, until - begin)
         if timeout_s < _LEAST_TIME_S:
-            raise MeterSilent(f"{self.name}: no time was left in this tick to ask unit {unit}.")
+            raise NoTimeLeft(f"{self.name}: no time was left in this tick to ask unit {unit}.")
+        await asyncio.sleep(begin - loop.time())
         try:
-            async with asyncio.timeout(timeout_s):
+            # A little longer than pymodbus's own limit, which tidies up after itself.
+            async with asyncio.timeout_at(min(until, begin + timeout_s + _TIDY_UP_S)):
                 client = await self._connected_client()
                 call = (
                     client.read_input_registers if function == 4 else client.read_holding_registers
@@ -170,8 +171,13 @@ class ModbusMeter:
         self._all = list(profile.blocks())
 
     @property
-    def bus(self) -> Bus:
-        return self._bus
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """What each value may be, with the site's sign and CT ratio applied."""
+        return {
+            name: (min(bounds), max(bounds))
+            for name, (low, high) in self._profile.ranges.items()
+            for bounds in ((self._at_site(name, low), self._at_site(name, high)),)
+        }
 
     async def read(self, *, slow: bool, budget_s: float) -> dict[str, float]:
         """Read all points (without `slow`: those of each tick) in at most `budget_s` seconds.

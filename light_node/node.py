@@ -3,9 +3,10 @@
 
 import asyncio
 import contextlib
+import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from itertools import count
@@ -44,7 +45,7 @@ from light_node.local import (
 from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
-from light_node.quality import Judge, Quality, is_usable, to_text
+from light_node.quality import FROZEN_S, FROZEN_TICKS, Judge, Quality, is_usable, to_text
 from light_node.reading import QUARTER_S, Reading
 from light_node.recorder import Recorder
 from light_node.ring import QUARTERS_KEPT_S, Columns, Ring
@@ -204,7 +205,7 @@ class Node:
                 return self._status(request.n)
         return Answer(n=request.n)
 
-    async def watch(self) -> AsyncIterator[Status]:
+    async def watch(self) -> AsyncGenerator[Status]:
         changed = asyncio.Event()
         self._watchers.add(changed)
         try:
@@ -357,10 +358,10 @@ class Node:
 
     async def _work_out(self, event_id: str, starts_at: float, ends_at: float) -> Baseline:
         meter = self._settings.site_meter.id
+        await self._recorder.commit()
         quarters = await self._disk.run(
             self._ring.quarters, meter, starts_at - QUARTERS_KEPT_S, starts_at
         )
-        await self._recorder.commit()
         last_hour = await self._span(meter, starts_at - _HOUR_S, starts_at)
         good = [
             watts
@@ -442,6 +443,7 @@ class Node:
     def _make_samplers(self) -> list[BusSampler]:
         """One per bus; on each the site's meter first."""
         seq = count(1)
+        patience = max(FROZEN_TICKS, math.ceil(FROZEN_S / self._settings.sampling.interval_s))
         buses: dict[str, tuple[Bus, list[SampledMeter]]] = {}
         ordered = sorted(
             zip(self._settings.meters, self._settings.profiles, strict=True),
@@ -451,9 +453,8 @@ class Node:
             bus = make_bus(meter, profile)
             _, meters = buses.setdefault(bus.name, (bus, []))
             source = make_meter(meter, profile, buses[bus.name][0])
-            meters.append(
-                SampledMeter(id=meter.id, source=source, judge=Judge(ranges=profile.ranges))
-            )
+            judge = Judge(ranges=source.ranges, frozen_after=patience)
+            meters.append(SampledMeter(id=meter.id, source=source, judge=judge))
         return [
             BusSampler(
                 meters,
@@ -502,4 +503,5 @@ def _readings(n: int, columns: Columns, after: int) -> Readings:
         watts=columns.watts,
         energy_wh=columns.energy_wh,
         quality=columns.texts(),
+        start_error_ms=columns.start_error_ms,
     )

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 FROZEN_TICKS = 5
+FROZEN_S = 20.0
+"""A meter that renews its values once a second repeats itself at a faster grid, and is not frozen."""
 _PHASES = ("active_power_l1", "active_power_l2", "active_power_l3")
 
 
@@ -65,7 +67,9 @@ class Judge:
     """Judges one meter's readings in their order; holds what it must remember between two."""
 
     ranges: Mapping[str, tuple[float, float]]
-    """Point name -> lowest and highest possible value (SI units, before the site's CT ratio)."""
+    """Point name -> lowest and highest possible value (SI units)."""
+    frozen_after: int = FROZEN_TICKS
+    """So many repetitions of all voltages to the last bit are borne."""
     energy_step_limit_wh: float = 1e6
     """A counter that jumps further than this between two readings is not believed."""
 
@@ -103,7 +107,7 @@ class Judge:
             return False
         self._repeats = self._repeats + 1 if pattern == self._pattern else 0
         self._pattern = pattern
-        return self._repeats > FROZEN_TICKS
+        return self._repeats > self.frozen_after
 
     def _believes(self, energy_wh: float) -> bool:
         last = self._energy_wh

@@ -75,6 +75,8 @@ class Columns:
     watts: list[float | None]
     energy_wh: list[float | None]
     quality: list[Quality]
+    start_error_ms: list[float]
+    """How long after its tick each request left."""
 
     def texts(self) -> list[str]:
         return [to_text(quality) for quality in self.quality]
@@ -154,20 +156,22 @@ class Ring:
     def commit(self, readings: Sequence[Reading], *, now: float) -> None:
         """Put readings on the disk and bring their quarters up to date; now and then, purge.
 
+        A reading that is there already (same boot and seq) is left as it is.
         Raises RingFault when the disk refuses; then none of them is in.
         """
         try:
             with self._lock, self._transaction() as db:
-                db.executemany(
+                added = db.executemany(
                     "INSERT INTO reading (boot, seq, meter, k, starts_at, watts, energy_wh,"
-                    " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (boot, seq) DO NOTHING",
                     [self._row(reading) for reading in readings],
-                )
+                ).rowcount
                 touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
                 for meter, starts_at in touched:
                     self._sum_up(self._number(meter), starts_at)
                 purged = self._purge_in_time(now)
-            self._rows = self._count() if purged else self._rows + len(readings)
+            self._rows = self._count() if purged else self._rows + added
         except sqlite3.Error as error:
             raise RingFault(
                 f"{self._path}: readings cannot be written: {error}; make room on the disk."
@@ -244,17 +248,20 @@ class Ring:
     def _select(self, meter: str, where: str, arguments: tuple[float, ...]) -> Columns:
         with self._lock:
             rows = self._db.execute(
-                "SELECT id, starts_at, watts, energy_wh, quality FROM reading"  # noqa: S608 - `where` is one of two constants above
+                "SELECT id, starts_at, watts, energy_wh, quality, start_error_ms FROM reading"  # noqa: S608 - `where` is one of two constants above
                 f" WHERE meter = ? AND {where}",
                 (self._known(meter), *arguments),
             ).fetchall()
-        ids, starts, watts, energies, qualities = zip(*rows, strict=True) if rows else ((),) * 5
+        ids, starts, watts, energies, qualities, errors = (
+            zip(*rows, strict=True) if rows else ((),) * 6
+        )
         return Columns(
             ids=list(ids),
             starts_at=list(starts),
             watts=list(watts),
             energy_wh=list(energies),
             quality=[Quality(flags) for flags in qualities],
+            start_error_ms=list(errors),
         )
 
     def _row(self, reading: Reading) -> tuple[object, ...]:

@@ -216,6 +216,7 @@ def _check(settings: Settings, source: str) -> None:
                 f"{source}: [[meter]] '{meter.id}' needs either host (Modbus TCP) or serial "
                 "(Modbus RTU), and not both."
             )
+    _check_lines(settings, source)
     if all(meter.role != "site" for meter in settings.meters):
         raise SettingsFault(
             f'{source}: no [[meter]] has role = "site"; give it to the one at the grid connection.'
@@ -232,3 +233,28 @@ def _check(settings: Settings, source: str) -> None:
         and guard.min_load_w > guard.max_load_w
     ):
         raise SettingsFault(f"{source}: [guard] min_load_w is above max_load_w; exchange them.")
+
+
+def _check_lines(settings: Settings, source: str) -> None:
+    """Refuse two meters at one address, and two speeds on one line."""
+    places: dict[tuple[str, int, int], str] = {}
+    lines: dict[str, tuple[object, ...]] = {}
+    for meter, profile in zip(settings.meters, settings.profiles, strict=True):
+        place = (meter.host or meter.serial, meter.port if meter.host else 0, meter.unit)
+        if place in places:
+            raise SettingsFault(
+                f"{source}: [[meter]] '{meter.id}' and '{places[place]}' are the same device; "
+                "correct the unit number of one."
+            )
+        places[place] = meter.id
+        if meter.serial:
+            line = (
+                meter.baud or profile.serial.baud,
+                meter.parity or profile.serial.parity,
+                meter.stop or profile.serial.stop,
+            )
+            if lines.setdefault(meter.serial, line) != line:
+                raise SettingsFault(
+                    f"{source}: the meters on {meter.serial} have different line settings; give "
+                    "each the same baud, parity and stop."
+                )

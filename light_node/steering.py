@@ -338,7 +338,7 @@ class Steering:
         if effect is not None:
             over = lease is None or lease.id != effect.lease.id
             if over or effect.reached_after_s is not None:
-                if over or not effect.told:
+                if not effect.told:
                     await self._send(self._topics.verify, effect.verdict(self._now()))
                 effect.told = True
             if over:
