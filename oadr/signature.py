@@ -57,7 +57,7 @@ ECDSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
 
 LEAST_RSA_BITS = 2048
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
-_MOST_NAMESPACES = 64
+_MOST_NAMESPACES = 32
 """In scope at once. Copying an element out of its document and inclusive C14N take their square:
 without a limit one message of 1 MiB would keep us busy for many seconds."""
 _LONGEST_NONCE = 256
