@@ -37,7 +37,7 @@ def utc_now() -> datetime:
 
 
 async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
-    """Run the VEN until cancelled. Raises CredentialFault, StateFault, ControlFault at the start."""
+    """Run the VEN until cancelled. At its start it may raise a VenFault."""
     tls = tls_context(settings)
     credentials = read_credentials(settings.ven.cert)
     state = State.open(settings.ven.state)
@@ -102,7 +102,7 @@ class Agent:
             group.create_task(self._mind_overrides())
             group.create_task(self._talk())
 
-    # --- the building's side: goes on whatever the VTN does ----------------------------------------
+    # --- the building's side: goes on whatever the VTN does --------------------------------------
 
     async def _steer(self) -> None:
         """Keep the plan on the node as the known events have it, and forget those that are over."""
@@ -123,7 +123,7 @@ class Agent:
             self._desk.mind_override()
             await self._node.changed.wait(seen)
 
-    # --- the VTN's side ----------------------------------------------------------------------------
+    # --- the VTN's side --------------------------------------------------------------------------
 
     async def _talk(self) -> None:
         """Register, converse until the registration is lost, and begin again."""
@@ -138,6 +138,7 @@ class Agent:
             except* NotRegistered as lost:
                 log.warning("registration_lost", why=str(lost.exceptions[0]))
                 self._state.forget_registration()
+                self._registrar.lost()
             except* RegistrationEnded as ended:
                 log.info("registration_ended", why=str(ended.exceptions[0]))
                 self._desk.changed.ring()
@@ -155,7 +156,7 @@ class Agent:
         await self._end.wait(seen)
         raise RegistrationEnded("The site has cancelled the registration.")
 
-    # --- the control socket ------------------------------------------------------------------------
+    # --- the control socket ----------------------------------------------------------------------
 
     async def answer(self, request: control.Ask) -> control.Reply:
         """Answer `ven status` and its like. Raises VenFault to refuse."""

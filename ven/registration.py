@@ -46,6 +46,7 @@ class Registrar:
         self._fingerprint = fingerprint
         self._now = now
         self._not_before: datetime | None = None
+        self._registered_at: datetime | None = None
         self._wish = Bell()
         self.trouble = ""
         """Why the VEN is not registered, in one sentence; empty while it is."""
@@ -145,6 +146,12 @@ class Registrar:
         self._not_before = None
         self._wish.ring()
 
+    def lost(self) -> None:
+        """The VTN does not know the VEN any more; where it did just now, do not hurry."""
+        pause = timedelta(seconds=self._settings.vtn.register_again_s)
+        if self._registered_at is not None and self._now() < self._registered_at + pause:
+            self.rest()
+
     def rest(self) -> None:
         """Leave the VTN alone for a while before registering again (rule 401)."""
         pause = timedelta(seconds=self._settings.vtn.register_again_s)
@@ -193,6 +200,7 @@ class Registrar:
             metadata_sent=metadata_sent,
         )
         self._state.set_registration(registration)
+        self._registered_at = self._now()
         log.info("registered", ven_id=registration.ven_id, vtn_id=registration.vtn_id)
 
 

@@ -72,7 +72,9 @@ class UsageReporter:
                 await self._find_start(in_force)
                 return
             await self._mind_new_ring(in_force)
-            await self._fetch(in_force)
+            await self._fetch()
+            if self._is_backlog() and await self._leave_behind():
+                return
         except NodeUnreachable:
             await self._without_node(in_force)
             return
@@ -113,9 +115,10 @@ class UsageReporter:
             spool = Spool(after=found.ids[0] - 1)
             self._reporting.state.put_request(replace(in_force, spool=spool))
 
-    async def _fetch(self, in_force: InForce) -> None:
-        in_force = self._reporting.in_force(self._request) or in_force
-        assert in_force.spool is not None
+    async def _fetch(self) -> None:
+        in_force = self._reporting.in_force(self._request)
+        if in_force is None or in_force.spool is None:
+            return
         room = self._capacity - len(self._at_hand)
         after = self._at_hand[-1].row_id if self._at_hand else in_force.spool.after
         wait_s = self._wait_s(in_force)
@@ -124,25 +127,28 @@ class UsageReporter:
             return
         readings = await self._reporting.node.readings(after=after, limit=room, wait_s=wait_s)
         self._at_hand.extend(telemetry.rows_of(readings))
-        if self._is_raw and self._is_backlog():
-            await self._leave_behind(in_force)
 
     def _is_backlog(self) -> bool:
         """Whether what is at hand is full of old readings, and so more must wait behind them."""
-        age_s = self._now_s() - self._at_hand[-1].starts_at if self._at_hand else 0.0
-        return len(self._at_hand) >= BATCH_ROWS and age_s > max(
-            self._late.total_seconds(), LIVE.total_seconds()
-        )
+        if not self._is_raw or len(self._at_hand) < BATCH_ROWS:
+            return False
+        age_s = self._now_s() - self._at_hand[-1].starts_at
+        return age_s > max(self._late.total_seconds(), LIVE.total_seconds())
 
-    async def _leave_behind(self, in_force: InForce) -> None:
-        assert in_force.spool is not None
+    async def _leave_behind(self) -> bool:
+        """Go on with the live readings, if there are any, and owe what lies before them."""
+        in_force = self._reporting.in_force(self._request)
+        if in_force is None or in_force.spool is None:
+            return False
         now = self._reporting.now()
         live = await self._reporting.node.span(now - LIVE, now)
-        if live.ids and live.ids[0] > self._at_hand[-1].row_id:
-            spool = in_force.spool.leave_behind(live.ids[0])
-            self._reporting.state.put_request(replace(in_force, spool=spool))
-            self._at_hand.clear()
-            log.info("backlog", owed=spool.spans)
+        if not live.ids or live.ids[0] <= self._at_hand[-1].row_id:
+            return False
+        spool = in_force.spool.leave_behind(live.ids[0])
+        self._reporting.state.put_request(replace(in_force, spool=spool))
+        self._at_hand.clear()
+        log.info("backlog", owed=spool.spans)
+        return True
 
     def _wait_s(self, in_force: InForce) -> float:
         assert in_force.spool is not None
@@ -187,7 +193,7 @@ class UsageReporter:
         if rows:
             await self._send(rows)
             self._at_hand = [row for row in self._at_hand if row.row_id > rows[-1].row_id]
-        elif over and self._newest_end(in_force) is None:
+        elif over and self._newest_end(in_force) is None and not self._owes(in_force):
             await self._send([telemetry.placeholder(pace.due(in_force.sent) - self._length_s)])
         current = self._reporting.in_force(self._request)
         if current is None or current.spool is None:
@@ -280,6 +286,10 @@ class UsageReporter:
         """Up to where readings are known, sent or at hand."""
         newest = self._at_hand[-1].starts_at if self._at_hand else in_force.last_row_at
         return newest + self._period_s if newest is not None else None
+
+    @staticmethod
+    def _owes(in_force: InForce) -> bool:
+        return in_force.spool is not None and bool(in_force.spool.spans)
 
     @property
     def _is_raw(self) -> bool:

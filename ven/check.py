@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ven check`: what is in place and what is missing, in plain words. Changes nothing."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from doorway import Fault
+from light_node.local import LocalClient
+from oadr.registration import CreatedPartyRegistration, QueryRegistration
+from oadr.vocabulary import ServiceName
+from ven.client import VtnClient, base_url
+from ven.config import Settings
+from ven.credentials import read_credentials, tls_context
+from ven.errors import VtnFault
+from ven.identifiers import new_id
+from ven.registration import check_offer
+
+EXPIRES_SOON = timedelta(days=30)
+NODE_TIMEOUT_S = 5.0
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing looked at."""
+
+    what: str
+    ok: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    what: str
+    good: str = ""
+    bad: str = ""
+
+    def finding(self) -> Finding:
+        return Finding(what=self.what, ok=not self.bad, sentence=self.bad or self.good)
+
+
+async def check(settings: Settings, *, now: Callable[[], datetime]) -> list[Finding]:
+    """Look at the certificate, the state's folder, the VTN, the light node and the settings."""
+    looks = [
+        _certificate(settings, now()),
+        _state(settings),
+        await _vtn(settings, now),
+        await _node(settings, now()),
+        *_site(settings),
+    ]
+    return [look.finding() for look in looks]
+
+
+def _certificate(settings: Settings, now: datetime) -> _Look:
+    what = "certificate"
+    try:
+        tls_context(settings)
+        credentials = read_credentials(settings.ven.cert)
+    except Fault as fault:
+        return _Look(what=what, bad=str(fault))
+    until = credentials.not_after_at
+    if now >= until:
+        return _Look(what=what, bad=f"It expired on {until:%Y-%m-%d}; have a new one issued.")
+    if now < credentials.not_before_at:
+        return _Look(
+            what=what,
+            bad=f"It is valid only from {credentials.not_before_at:%Y-%m-%d}; check the clock.",
+        )
+    soon = "; have it renewed soon" if now + EXPIRES_SOON > until else ""
+    return _Look(
+        what=what,
+        good=f"valid until {until:%Y-%m-%d}{soon}; fingerprint {credentials.fingerprint}",
+    )
+
+
+def _state(settings: Settings) -> _Look:
+    folder = settings.ven.state.parent
+    if not folder.is_dir():
+        return _Look(what="state", bad=f"{folder}: there is no such folder; make it.")
+    if settings.ven.state.exists():
+        return _Look(what="state", good=f"kept in {settings.ven.state}")
+    return _Look(what="state", good=f"will be made at {settings.ven.state}")
+
+
+async def _vtn(settings: Settings, now: Callable[[], datetime]) -> _Look:
+    what = "VTN"
+    request = QueryRegistration(request_id=new_id("query"))
+    try:
+        async with VtnClient(settings.vtn, tls_context(settings), now=now) as client:
+            answer = await client.post(ServiceName.REGISTER_PARTY, request)
+            offset_s = client.clock_offset_s
+    except VtnFault as fault:
+        return _Look(what=what, bad=str(fault))
+    except Fault:
+        return _Look(what=what, bad="It is not asked before the certificate can be used.")
+    if not isinstance(answer, CreatedPartyRegistration):
+        return _Look(what=what, bad=f"It answers {type(answer).__name__} to a query; check [vtn].")
+    if not answer.response.ok:
+        return _Look(
+            what=what,
+            bad=(
+                f"It answers {answer.response.response_code} "
+                f"({answer.response.description or 'no reason given'}); give its operator this "
+                "VEN's fingerprint ('ven fingerprint')."
+            ),
+        )
+    try:
+        check_offer(answer)
+    except VtnFault as fault:
+        return _Look(what=what, bad=str(fault))
+    if offset_s:
+        return _Look(
+            what=what, bad=f"Its clock is {offset_s:+.0f} s from this one; check NTP here."
+        )
+    known = f"knows this VEN as '{answer.ven_id}'" if answer.ven_id else "answers"
+    return _Look(what=what, good=f"{known} at {base_url(settings.vtn.url)}")
+
+
+async def _node(settings: Settings, now: datetime) -> _Look:
+    what = "light node"
+    try:
+        async with asyncio.timeout(NODE_TIMEOUT_S), LocalClient(settings.node.socket) as client:
+            status = await client.status()
+            recent = await client.span(now - timedelta(minutes=3), now)
+    except TimeoutError:
+        return _Look(what=what, bad=f"{settings.node.socket}: it does not answer in time.")
+    except Fault as fault:
+        return _Look(what=what, bad=str(fault))
+    if not any(meter.online for meter in status.meters):
+        return _Look(what=what, bad="It runs, but reads no meter; see 'light-node check'.")
+    if not recent.ids:
+        return _Look(
+            what=what,
+            bad="It has no reading of the last 3 minutes; wait a minute, or see its own check.",
+        )
+    if settings.reports.energy and all(energy is None for energy in recent.energy_wh):
+        return _Look(
+            what=what, bad="The meter counts no energy: set [reports] energy = false here."
+        )
+    with contextlib.suppress(ValueError):
+        period_s = min(
+            later - earlier
+            for earlier, later in zip(recent.starts_at, recent.starts_at[1:], strict=False)
+        )
+        if period_s != settings.reports.min_period_s:
+            return _Look(
+                what=what,
+                bad=(
+                    f"It samples every {period_s:g} s, but [reports] min_period_s says "
+                    f"{settings.reports.min_period_s} s."
+                ),
+            )
+    return _Look(what=what, good=f"reads {len(status.meters)} meter(s)")
+
+
+def _site(settings: Settings) -> list[_Look]:
+    site = settings.site
+    looks = []
+    if len(site.simple_levels) < 3:
+        looks.append(
+            _Look(
+                what="SIMPLE levels",
+                good=(
+                    f"{len(site.simple_levels)} of 3 mean something here; an event of another "
+                    "level holds the next milder one, or nothing"
+                ),
+            )
+        )
+    if site.rated_w is None:
+        looks.append(
+            _Look(
+                what="rated load",
+                good="not given: load control capacities are refused (460), ramps are abrupt",
+            )
+        )
+    return looks

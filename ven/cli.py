@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ven: run the VEN, check its settings, see what it knows, and decide for it."""
+
+import asyncio
+import functools
+import signal
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from doorway import Door, configure_logs, show, show_json
+from ven import agent, check, config, control, describe
+from ven.config import Settings
+from ven.credentials import read_credentials
+from ven.errors import ControlFault, CredentialFault, StateFault, VenFault
+from ven.state import State
+
+
+class _Failed(VenFault):
+    """A check that did not hold."""
+
+
+def _example(*lines: str) -> str:
+    r"""An epilog whose lines click leaves alone (its \b)."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _configured(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of every command: the settings file, and how much is logged."""
+
+    @click.option(
+        "--config",
+        "path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("ven.toml"),
+        show_default=True,
+        envvar="VEN_CONFIG",
+        help="The VEN's settings.",
+    )
+    @click.option("--verbose", is_flag=True, help="Log more.")
+    @functools.wraps(command)
+    def with_settings(path: Path, verbose: bool, **options: Any) -> None:  # Any: click's values
+        configure_logs(verbose=verbose)
+        command(config.load(path), **options)
+
+    return with_settings
+
+
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+@click.group(cls=Door, epilog=_example("ven check --config ven.toml", "ven run --config ven.toml"))
+def main() -> None:
+    """The OpenADR 2.0b VEN of a light node."""
+
+
+@main.command(epilog=_example("ven run --config /etc/demandflex/ven.toml"))
+@_configured
+def run(settings: Settings) -> None:
+    """Register, poll, hold what events ask for and report, until SIGTERM or Ctrl-C."""
+    asyncio.run(_until_stopped(agent.run(settings)))
+
+
+@main.command(name="check", epilog=_example("ven check --config ven.toml"))
+@_configured
+@_JSON
+def check_(settings: Settings, *, as_json: bool) -> None:
+    """Say in plain words what is in place and what is missing; changes nothing."""
+    findings = asyncio.run(check.check(settings, now=agent.utc_now))
+    if as_json:
+        show_json(findings)
+    else:
+        for finding in findings:
+            mark = (
+                click.style("ok     ", fg="green")
+                if finding.ok
+                else click.style("MISSING", fg="red")
+            )
+            show(f"{mark}  {finding.what}: {finding.sentence}")
+    failed = [finding.what for finding in findings if not finding.ok]
+    if failed:
+        raise _Failed(f"Not everything is in place: {', '.join(failed)}.")
+
+
+@main.command(epilog=_example("ven status --config ven.toml", "ven status --json | jq .trouble"))
+@_configured
+@_JSON
+def status(settings: Settings, *, as_json: bool) -> None:
+    """How the VEN is: registration, VTN, light node, reports."""
+    found = _asked(settings, control.AskStatus(), _status_at_rest)
+    assert isinstance(found, control.VenStatus)
+    if as_json:
+        show_json(found)
+    else:
+        _show_status(found)
+
+
+@main.command(epilog=_example("ven events --config ven.toml"))
+@_configured
+@_JSON
+def events(settings: Settings, *, as_json: bool) -> None:
+    """The events the VEN knows, and how it answered them."""
+    found = _asked(settings, control.AskEvents(), _events_at_rest)
+    assert isinstance(found, control.Events)
+    if as_json:
+        show_json(found.events)
+    elif not found.events:
+        show("There are no events.")
+    else:
+        _show_events(found.events)
+
+
+@main.command(epilog=_example("ven register --config ven.toml", "ven register --cancel"))
+@_configured
+@click.option("--cancel", is_flag=True, help="Cancel the registration and stay out.")
+def register(settings: Settings, *, cancel: bool) -> None:
+    """Register (again) with the VTN, or cancel the registration; the VEN must be running."""
+    reply = asyncio.run(
+        control.ask(settings.ven.control_socket, control.AskRegister(cancel=cancel))
+    )
+    assert isinstance(reply, control.Done)
+    show(reply.sentence)
+
+
+@main.command(
+    epilog=_example("ven opt out 7f3a --reason 'a visit of the fire brigade'", "ven opt in 7f3a")
+)
+@_configured
+@click.argument("way", type=click.Choice(["in", "out"]))
+@click.argument("event_id", metavar="EVENT")
+@click.option("--reason", default="", help="One sentence for the VTN's operator.")
+def opt(settings: Settings, way: Literal["in", "out"], event_id: str, reason: str) -> None:
+    """Take part in EVENT or not, whatever the [opt] settings said; the VEN must be running."""
+    request = control.AskOpt(
+        event_id=event_id, opt="optIn" if way == "in" else "optOut", reason=reason
+    )
+    reply = asyncio.run(control.ask(settings.ven.control_socket, request))
+    assert isinstance(reply, control.Done)
+    show(reply.sentence)
+
+
+@main.command(epilog=_example("ven fingerprint --config ven.toml"))
+@_configured
+@_JSON
+def fingerprint(settings: Settings, *, as_json: bool) -> None:
+    """The fingerprint of the VEN's certificate, for the VTN's operator."""
+    credentials = read_credentials(settings.ven.cert)
+    if as_json:
+        show_json(credentials)
+    else:
+        show(f"fingerprint  {credentials.fingerprint}   (to read out)")
+        show(f"SHA-256      {credentials.sha256}   (what the VTN compares)")
+        show(f"subject      {credentials.subject}")
+        show(f"valid until  {credentials.not_after_at:%Y-%m-%d}")
+
+
+async def _until_stopped(work: Coroutine[Any, Any, None]) -> None:
+    """Run until SIGTERM or SIGINT cancels it, which is a good end."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    await asyncio.wait((task,))
+    if not task.cancelled():
+        task.result()
+
+
+def _asked(
+    settings: Settings, request: control.Ask, at_rest: Callable[[Settings], control.Reply]
+) -> control.Reply:
+    """What the running VEN says or, where none runs, what its state file says."""
+    try:
+        return asyncio.run(control.ask(settings.ven.control_socket, request))
+    except ControlFault:
+        return at_rest(settings)
+
+
+def _status_at_rest(settings: Settings) -> control.Reply:
+    try:
+        credentials = read_credentials(settings.ven.cert)
+    except CredentialFault:
+        credentials = None
+    try:
+        state = State.peek(settings.ven.state)
+    except StateFault:
+        return control.VenStatus(
+            at=agent.utc_now(),
+            name=settings.ven.name,
+            running=False,
+            registered=False,
+            trouble="The VEN has never run; start it with 'ven run'.",
+            vtn_url=settings.vtn.url,
+            fingerprint=credentials.fingerprint if credentials is not None else "",
+        )
+    try:
+        return describe.status(settings, state, credentials, now=agent.utc_now(), live=None)
+    finally:
+        state.close()
+
+
+def _events_at_rest(settings: Settings) -> control.Reply:
+    state = State.peek(settings.ven.state)
+    try:
+        return describe.events(state, agent.utc_now())
+    finally:
+        state.close()
+
+
+def _show_status(found: control.VenStatus) -> None:
+    if found.trouble:
+        show(click.style(found.trouble, fg="yellow"))
+    lines = {
+        "VEN": f"{found.name}, {'running' if found.running else 'not running'}",
+        "registered": f"as '{found.ven_id}' with '{found.vtn_id}'" if found.registered else "no",
+        "VTN": f"{found.vtn_url}, {_answers(found)}",
+        "light node": _node(found),
+        "events": str(found.events),
+        "answers": f"{found.unacknowledged_answers} not yet acknowledged by the VTN",
+        "certificate": (
+            f"{found.fingerprint}"
+            + (
+                f", until {found.certificate_not_after_at:%Y-%m-%d}"
+                if found.certificate_not_after_at
+                else ""
+            )
+        ),
+    }
+    for name, text in lines.items():
+        show(f"{name:<12} {text}")
+    for report in found.reports:
+        show(
+            f"{'report':<12} {report.specifier_id}, every {report.report_back_s:g} s, "
+            f"up to {_clock(report.last_row_at)}{', catching up' if report.backlog else ''}"
+        )
+
+
+def _answers(found: control.VenStatus) -> str:
+    if found.vtn_answers is None:
+        return "not asked"
+    last = _clock(found.vtn_last_answer_at)
+    return f"answers (last {last})" if found.vtn_answers else f"does not answer (last {last})"
+
+
+def _node(found: control.VenStatus) -> str:
+    if found.node_connected is None:
+        return "not asked"
+    if not found.node_connected:
+        return "not connected"
+    return f"connected, {found.node_guard}{', overridden' if found.override else ''}"
+
+
+def _show_events(found: tuple[control.EventStatus, ...]) -> None:
+    # rich waits for its use to save memory: `ven run` never needs it.
+    from rich.console import Console  # noqa: PLC0415 - as said above
+    from rich.table import Table  # noqa: PLC0415 - as said above
+
+    table = Table("event", "status", "signal", "value", "from", "to", "opt", "why", box=None)
+    for event in found:
+        value = f"{event.value:g} {event.unit}".strip() if event.value is not None else ""
+        table.add_row(
+            f"{event.event_id} #{event.modification_number}{' (test)' if event.test else ''}",
+            event.status,
+            event.signal,
+            value,
+            _clock(event.starts_at),
+            _clock(event.ends_at),
+            f"{event.opt}{'' if event.acknowledged else ' (not yet acknowledged)'}",
+            event.reason,
+        )
+    Console().print(table)
+
+
+def _clock(at: datetime | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%SZ}" if at is not None else "-"
