@@ -108,7 +108,8 @@ class Bus:
         timeout_s = min(self._timeout_s, until - begin)
         if timeout_s < _LEAST_TIME_S:
             raise NoTimeLeft(f"{self.name}: no time was left in this tick to ask unit {unit}.")
-        await asyncio.sleep(begin - loop.time())
+        if begin > loop.time():
+            await asyncio.sleep(begin - loop.time())
         try:
             # A little longer than pymodbus's own limit, which tidies up after itself.
             async with asyncio.timeout_at(min(until, begin + timeout_s + _TIDY_UP_S)):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 FROZEN_TICKS = 5
 FROZEN_S = 20.0
-"""A meter that renews its values once a second repeats itself at a faster grid, and is not frozen."""
+"""A meter that renews its values once a second repeats itself on a faster grid: no frozen one."""
 _PHASES = ("active_power_l1", "active_power_l2", "active_power_l3")
 
 

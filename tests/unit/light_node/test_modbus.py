@@ -5,7 +5,7 @@ import pytest
 from pymodbus.exceptions import ConnectionException
 
 from light_node import modbus
-from light_node.errors import MeterBusy, MeterRefused, MeterSilent
+from light_node.errors import MeterBusy, MeterRefused, MeterSilent, NoTimeLeft
 from light_node.modbus import Bus, ModbusMeter
 from light_node.profile import load_profile
 
@@ -208,5 +208,21 @@ async def test_after_three_silences_the_line_is_opened_anew():
 
 
 async def test_a_tick_without_time_left_asks_nothing():
-    with pytest.raises(MeterSilent, match="no time was left"):
+    with pytest.raises(NoTimeLeft, match="no time was left"):
         await read(Bus("b", Client, timeout_s=0.8), budget_s=0.001)
+
+
+async def test_after_a_silence_a_serial_line_rests_before_it_is_used_again():
+    bus = Bus("b", lambda: Client(fault=ConnectionException("gone")), timeout_s=0.5, quiet_s=0.5)
+    with pytest.raises(MeterSilent):
+        await read(bus)
+
+    with pytest.raises(NoTimeLeft):
+        await read(bus, budget_s=0.3)
+
+
+def test_ranges_follow_the_site():
+    turned = meter(Device(SDM630, VALUES), invert=True, ct_ratio=10)
+
+    assert turned.ranges["active_power"] == (-4e7, 4e7)
+    assert turned.ranges["frequency"] == (40, 70)

@@ -110,6 +110,22 @@ def test_two_meters_of_one_name_are_refused(tmp_path):
         load_text(tmp_path, SITE + SITE.split("\n\n")[1])
 
 
+def test_two_meters_on_one_address_are_refused(tmp_path):
+    second = SITE.split("\n\n")[1].replace('"main"', '"other"')
+
+    with pytest.raises(Fault, match="'other' and 'main' are the same device"):
+        load_text(tmp_path, SITE + second)
+    assert len(load_text(tmp_path, SITE + second + "unit = 2\n").meters) == 2
+
+
+def test_two_speeds_on_one_line_are_refused(tmp_path):
+    first = SITE.replace('host = "127.0.0.1"', 'serial = "/dev/ttyUSB0"')
+    second = first.split("\n\n")[1].replace('"main"', '"other"') + "unit = 2\nbaud = 19200\n"
+
+    with pytest.raises(Fault, match="on /dev/ttyUSB0 have different line settings"):
+        load_text(tmp_path, first + second)
+
+
 def test_zones():
     assert parse_zone("UTC") is UTC
     assert parse_zone("-03:30").utcoffset(None) == -timedelta(hours=3, minutes=30)
