@@ -373,6 +373,23 @@ async def test_a_broker_killed_in_the_middle_of_an_event_is_told_again(building)
         await until(is_free, "the load let go after the cancellation")
 
 
+async def test_a_node_killed_in_the_middle_of_an_event_goes_on_where_it_was(building):
+    async with site_with_ems(building) as (_, plant, client):
+        await collect(client, 4)
+        await client.put_plan(1, (step(120, ramp=200_000.0),))
+        before = await lease_obeyed(client)
+
+        await building.end(signal.SIGKILL)
+        await building.start()
+
+        # Nobody has put the plan again: the node holds it by itself.
+        async with LocalClient(building.socket) as again:
+            after = await lease_obeyed(again, after=before.seq)
+            assert (after.event_id, after.delta_w) == (before.event_id, before.delta_w)
+            assert (await again.curtailment("event-1")).setpoint_acknowledged
+        assert plant.state.reduction_w == 40_000
+
+
 async def test_an_override_in_the_building_releases_the_load(building):
     async with site_with_ems(building) as (_, plant, client):
         await collect(client, 4)
