@@ -30,6 +30,8 @@ HANDSHAKE_S = 10.0
 HEADER_S = 5.0
 """From the first byte of a request (or the connection) to the end of its headers."""
 BODY_S = 15.0
+LINGER_S = 2.0
+"""How long a connection that is to be closed is listened to, so that the other end sees why."""
 IDLE_S = 75.0
 """A connection that says nothing is kept at least this long; and 1.5 poll intervals."""
 MOST_AT_ONCE = 512
@@ -204,6 +206,7 @@ class Listener:
             keepalive_timeout=max(IDLE_S, 1.5 * self._settings.poll_interval_s),
             access_log=None,
             auto_decompress=False,
+            lingering_time=LINGER_S,
             max_line_size=8190,
         )
         self._listener = await asyncio.get_running_loop().create_server(
@@ -211,12 +214,14 @@ class Listener:
             sock=listening,
             ssl=self._context,
             ssl_handshake_timeout=HANDSHAKE_S,
+            ssl_shutdown_timeout=LINGER_S,
         )
         self._sockets = (listening,)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         self._listener.close()
+        self._server.pre_shutdown()  # idle connections go at once
         await self._server.shutdown(STOP_S)
         await self._listener.wait_closed()
 

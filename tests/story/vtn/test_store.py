@@ -1,0 +1,151 @@
+"""The store: versions, durability, and updates that come at the same time."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from tests.story.vtn.utility import utility, values
+from vtn.errors import NotAtHead, StoreError, StoreUnavailable
+from vtn.records import Point, Samples
+from vtn.store import Store, audit, measurements, migrate, vens
+from vtn.store.engine import revision
+from vtn.store.tables import Table
+
+
+async def test_a_database_without_tables_is_not_opened(database):
+    with pytest.raises(NotAtHead, match="run vtn init"):
+        await Store.open(database)
+
+    assert await revision(database) == (None, "0001")
+
+
+async def test_migrating_twice_changes_nothing(database):
+    assert await migrate(database) == (None, "0001")
+    assert await migrate(database) == ("0001", "0001")
+
+    await (await Store.open(database)).close()
+
+
+async def test_the_migrations_make_exactly_the_tables_of_the_code(database):
+    await migrate(database)
+    store = await Store.open(database)
+
+    def differences(connection):
+        return compare_metadata(MigrationContext.configure(connection), Table.metadata)
+
+    async with store.read() as connection:
+        found = await connection.run_sync(differences)
+    await store.close()
+
+    assert found == []
+
+
+async def test_a_database_of_a_later_version_is_not_opened(database):
+    await migrate(database)
+    store = await Store.open(database)
+    async with store.write() as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    await store.close()
+
+    with pytest.raises(StoreError, match="9999"):
+        await Store.open(database)
+
+
+async def test_a_database_that_is_not_there_is_unavailable():
+    with pytest.raises(StoreUnavailable):
+        await Store.open("postgresql+asyncpg://nobody@127.0.0.1:1/nothing")
+
+
+async def test_sqlite_keeps_what_it_acknowledges_through_a_power_cut(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
+    await migrate(url)
+    store = await Store.open(url)
+    async with store.write() as connection:
+        mode = (await connection.execute(text("PRAGMA journal_mode"))).scalar()
+        synchronous = (await connection.execute(text("PRAGMA synchronous"))).scalar()
+        foreign_keys = (await connection.execute(text("PRAGMA foreign_keys"))).scalar()
+    await store.close()
+
+    assert (mode, synchronous, foreign_keys) == ("wal", 2, 1)
+
+
+async def test_a_transaction_that_fails_leaves_nothing_behind(house):
+    before = len(await house.desk.audit())
+
+    async def fail():
+        async with house.store.write() as connection:
+            await audit.note(connection, at=house.clock.now(), actor="a", act="b", subject="c")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail()
+
+    assert before == len(await house.desk.audit())
+
+
+async def test_updates_of_one_block_at_the_same_time_lose_nothing(house):
+    await house.let_in()
+    point = Point(ven_id="0042", r_id="P", unit="W")
+    start = 1_800_000_000 - 1_800_000_000 % 900
+
+    async def one(index):
+        async with house.store.write() as connection:
+            given = Samples(
+                point=point,
+                starts_at=(start + index,),
+                values=(float(index),),
+                quality=("",),
+            )
+            await measurements.store(connection, [given])
+
+    await asyncio.gather(*map(one, range(40)))
+
+    async with house.store.read() as connection:
+        series = await measurements.read(connection, point, start, start + 900)
+    assert list(map(float, range(40))) == list(series.values)
+
+
+async def test_two_updates_at_once_from_one_ven_are_both_kept(house):
+    ven = await house.registered()
+    asked = (await ven.offer()).requests[0].report_request_id
+    now = house.clock.now()
+
+    replies = await asyncio.gather(
+        *(
+            ven.update(values(asked, now + timedelta(seconds=40 * k), (float(k),) * 10))
+            for k in range(8)
+        )
+    )
+
+    assert {"200"} == {reply.response.response_code for reply in replies}
+    series = await house.desk.measurements("0042", "P", now, now + timedelta(hours=1))
+    assert [float(k) for k in range(8) for _ in range(10)] == list(series.values)
+
+
+async def test_a_span_is_half_open_and_crosses_blocks(house):
+    ven = await house.registered()
+    asked = (await ven.offer()).requests[0].report_request_id
+    now = house.clock.now()
+    await ven.update(values(asked, now, tuple(map(float, range(600)))))
+
+    series = await house.desk.measurements(
+        "0042", "P", now + timedelta(seconds=40), now + timedelta(seconds=2000)
+    )
+
+    assert list(map(float, range(10, 500))) == list(series.values)
+
+
+async def test_the_directory_knows_after_a_restart_who_was_heard_of(database, tmp_path, clock):
+    async with utility(database, tmp_path, clock) as house:
+        ven = await house.registered()
+        await ven.poll()
+        async with house.store.write() as connection:
+            await vens.touch(connection, house.office.directory.new_contacts())
+        await house.restart()
+
+        assert clock.now() == (await house.desk.ven("0042")).last_contact_at
+        assert house.office.directory.new_contacts() == {}
