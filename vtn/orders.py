@@ -19,21 +19,24 @@ rules of the standard on the draft.
 """
 
 import difflib
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from oadr.event import Baseline, Event, Signal, SignalInterval
+import oadr
+from oadr.event import Baseline, DistributeEvent, Event, Signal, SignalInterval
 from oadr.report import ReportInterval, ReportRequest, SpecifierPayload
 from oadr.target import Target
 from oadr.vocabulary import EventStatus, ResponseRequired, SignalType
 from vtn.errors import InvalidEvent, InvalidReportRequest
 from vtn.quantities import MEASURES, measure, scaled
 from vtn.spoken_times import duration, instant, span, whole_second
+
+MOST: Final = 1e12
+"""No value is larger than this: a terawatt is more than any VEN has."""
 
 
 class IntervalOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -157,7 +160,7 @@ def draft(order: EventOrder, *, now: datetime, market_context: str = "") -> Even
         )
     if order.everyone and (order.vens or order.groups or order.resources):
         raise InvalidEvent("The event is for everyone or for those named; say one of the two.")
-    return Event(
+    event = Event(
         event_id=order.event_id,
         priority=_priority(order.priority),
         market_context=named,
@@ -176,6 +179,7 @@ def draft(order: EventOrder, *, now: datetime, market_context: str = "") -> Even
         target=Target(ven_ids=order.vens, group_ids=order.groups, resource_ids=order.resources),
         response_required=ResponseRequired(order.response),
     )
+    return _sendable(event)
 
 
 def changed(event: Event, change: EventChange, *, now: datetime) -> Event:
@@ -203,7 +207,7 @@ def changed(event: Event, change: EventChange, *, now: datetime) -> Event:
     def kept(text: str | None, what: str, before: timedelta | None) -> timedelta | None:
         return before if text is None else span(text, what)
 
-    return replace(
+    event = replace(
         event,
         starts_at=starts_at,
         duration=length,
@@ -225,6 +229,17 @@ def changed(event: Event, change: EventChange, *, now: datetime) -> Event:
         if change.baseline is None
         else _baseline(change.baseline, starts_at=starts_at, now=now),
     )
+    return _sendable(event)
+
+
+def _sendable(event: Event) -> Event:
+    """The event, once it is known that it can be said on the wire. Raises InvalidEvent."""
+    message = DistributeEvent(request_id="0", vtn_id="0", events=(event,))
+    try:
+        oadr.parse(oadr.build(message))
+    except oadr.OadrError as error:
+        raise InvalidEvent(f"The event cannot be sent as it is: {error}") from error
+    return event
 
 
 def report_request(order: ReportOrder, *, now: datetime) -> ReportRequest:
@@ -324,8 +339,8 @@ def _intervals(
     steps: Sequence[tuple[timedelta, float]], factor: float
 ) -> tuple[SignalInterval, ...]:
     for _, value in steps:
-        if not math.isfinite(value):
-            raise InvalidEvent(f"value: {value} is not a number that can be sent.")
+        if not abs(value) <= MOST:  # NaN is not, either
+            raise InvalidEvent(f"value: {value} is not a number that can be meant.")
     return tuple(
         SignalInterval(duration=length, uid=str(uid), value=value * factor)
         for uid, (length, value) in enumerate(steps)

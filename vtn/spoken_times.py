@@ -14,6 +14,7 @@ START_MARGIN: Final = timedelta(seconds=1)
 _LENGTH = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?:in)?)?(?:(\d+)s)?")
 _RELATIVE = re.compile(r"(?:now)?\s*(?P<sign>[+-])\s*(?P<away>[^\s+-]\S*)")
 OPEN: Final = ("open", "until-cancelled")
+_FARTHEST: Final = timedelta(days=3 * 366)
 _LONGEST: Final = timedelta(days=366)
 
 
@@ -77,6 +78,8 @@ def instant(text: str, *, now: datetime, past: bool = False, what: str = "start"
             f"{what}: {at:%Y-%m-%dT%H:%M:%SZ} is in the past (it is {now:%H:%M:%S} UTC); "
             "give a time to come."
         )
+    if not past and at > now + _FARTHEST:
+        raise InvalidEvent(f"{what}: {at:%Y-%m-%d} is years away; that is hardly meant.")
     return at
 
 

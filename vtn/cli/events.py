@@ -172,7 +172,7 @@ def _decoded(content: bytes, into: type[T], *, source: str) -> T:
         return msgspec.json.decode(content, type=into)
     except msgspec.ValidationError as error:
         raise Invalid(f"{source}: {explain(str(error), into, noun='key')}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise Invalid(f"{source}: this is not JSON: {error}.") from error
 
 

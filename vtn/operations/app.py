@@ -19,7 +19,7 @@ from vtn.desk import Desk
 from vtn.errors import VtnError
 from vtn.operations import events, records, reports, vens
 from vtn.operations.access import bearer, operator
-from vtn.operations.problems import broken, known_queries_only, refused, unfit
+from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
 
 PREFIX: Final = "/api/v1"
 MAX_BYTES: Final = 1_000_000
@@ -45,7 +45,12 @@ def make_app(desk: Desk, settings: Settings, *, now: Callable[[], datetime] = _n
             "now": Provide(lambda: now, sync_to_thread=False),
             "by": Provide(operator, sync_to_thread=False),
         },
-        exception_handlers={VtnError: refused, HTTPException: unfit, Exception: broken},
+        exception_handlers={
+            VtnError: refused,
+            HTTPException: unfit,
+            RecursionError: too_deep,
+            Exception: broken,
+        },
         openapi_config=OpenAPIConfig(
             title="demandflex VTN: the operator's API",
             version=version("demandflex"),

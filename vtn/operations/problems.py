@@ -79,6 +79,11 @@ def unfit(request: AnyRequest, fault: HTTPException) -> Response[Problem]:
     return problem(status, f"{fault.detail.removesuffix('.')}.")
 
 
+def too_deep(_request: AnyRequest, _fault: RecursionError) -> Response[Problem]:
+    """JSON nested beyond what anybody means."""
+    return problem(HTTPStatus.BAD_REQUEST, "The body is nested too deeply.")
+
+
 def broken(request: AnyRequest, fault: Exception) -> Response[Problem]:
     """A mistake of ours; what exactly is for the log."""
     log.error("operator request failed", path=request.url.path, exc_info=fault)

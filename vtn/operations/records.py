@@ -14,7 +14,7 @@ from vtn.records import AuditLine, Health
 async def list_audit(
     desk: DeskHere,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
-    before: FromQuery[int | None] = None,
+    before: Annotated[int | None, QueryParameter(ge=0, le=2**53)] = None,
     actor: FromQuery[str | None] = None,
     subject: FromQuery[str | None] = None,
 ) -> list[AuditLine]:

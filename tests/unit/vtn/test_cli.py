@@ -471,6 +471,7 @@ def test_without_the_token_nobody_gets_in(office: Office) -> None:
         ("POST", "/events", {}, 400, "The body is missing; send JSON."),
         ("POST", "/events", {"content": b"{"}, 400, "The body is not JSON"),
         ("POST", "/events", {"content": b"\xff"}, 400, "The body is not JSON"),
+        ("POST", "/events", {"content": b"[" * 90_000}, 400, "The body is nested too deeply."),
         ("POST", "/events", {"json": []}, 400, "Expected 'object', got 'array'."),
         ("POST", "/events", {"json": {}}, 400, "Misses the required key 'signals'."),
         (

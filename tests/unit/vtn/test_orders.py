@@ -215,7 +215,7 @@ def test_a_multiplier_may_be_said_in_percent() -> None:
         ({"signals": ()}, "The event has no signal; give at least one."),
         (
             {"signals": (signal(value=float("nan")),)},
-            "value: nan is not a number that can be sent.",
+            "value: nan is not a number that can be meant.",
         ),
         (
             {"start": "2030-01-09T13:00:00Z"},
@@ -232,6 +232,10 @@ def test_a_multiplier_may_be_said_in_percent() -> None:
         (
             {"start": "soon"},
             "start: 'soon' is not a time; write now, now+10m or 2030-01-09T14:00:00Z.",
+        ),
+        (
+            {"start": "9999-12-31T23:59:59Z"},
+            "start: 9999-12-31 is years away; that is hardly meant.",
         ),
         (
             {"start": "now+ten"},
@@ -291,6 +295,26 @@ def test_a_mistake_gets_one_sentence(said: dict, sentence: str) -> None:
 def test_an_event_without_a_market_context_is_refused() -> None:
     with pytest.raises(InvalidEvent, match="market context"):
         orders.draft(order(), now=NOW)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"comment": "\u0001"},
+        {"event_id": "\u0000"},
+        {"vens": ("\ud800",)},
+        {"market_context": "http://a b"},
+        {"signals": (signal(id="\ufffe"),)},
+        {"signals": (signal(value=1e300),)},
+    ],
+)
+def test_what_cannot_be_said_on_the_wire_is_refused(said: dict) -> None:
+    with pytest.raises(InvalidEvent):
+        draft(**said)
+    change = {name: value for name, value in said.items() if name in ("comment", "signals")}
+    if change:
+        with pytest.raises(InvalidEvent):
+            orders.changed(draft(), EventChange(**change), now=NOW)
 
 
 def test_a_baseline_may_be_yesterdays() -> None:
