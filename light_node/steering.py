@@ -268,7 +268,7 @@ class Steering:
         now = self._now()
         moments = [now + timedelta(seconds=_LOOK_AT_LEAST_S)]
         if self._link is not None:
-            moments.append(await self._lease(now))
+            moments.append(await self._lease())
         else:
             self._held = replace(self._held, state=GuardState.NORMAL)
         await self._tell_events(now)
@@ -280,14 +280,17 @@ class Steering:
             self._changed()
         return min(at for at in moments if at > now)
 
-    async def _lease(self, now: datetime) -> datetime:
-        step = step_at(self._plan.steps, now)
-        overridden = self.override_state().active
+    async def _lease(self) -> datetime:
+        step = step_at(self._plan.steps, self._now())
+        level_w = None if step is None else await self._level_of(step)
+        # From here to the decision nothing is awaited: a plan or an override that came while the
+        # level was worked out is in it.
+        now = self._now()
         situation = Situation(
             now=now,
             steps=self._plan.steps,
-            overridden=overridden,
-            level_w=None if step is None or overridden else await self._level_of(step),
+            overridden=self.override_state().active,
+            level_w=level_w,
             ems_lost=self._ems_state is not None and self._ems_state.state != "online",
             ems_seen_at=self._ems_seen_at,
             acknowledged_seq=self._acknowledged_seq,

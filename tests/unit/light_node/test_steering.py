@@ -465,3 +465,30 @@ async def test_without_an_ems_nothing_is_leased(tmp_path, clock):
     assert bench.steering.guard_state is GuardState.NORMAL
     assert not bench.steering.ems_state().broker_connected
     bench.close()
+
+
+async def test_an_override_that_comes_during_a_decision_is_in_it(bench, link):
+    await bench.plan(bench.step())
+
+    async def level_of(step):
+        await bench.steering.set_override(
+            "local", OverrideState(active=True, reason="r", source="local")
+        )
+        return 100_000.0
+
+    bench.steering._level_of = level_of
+    await bench.steer()
+
+    assert link.of(SetPoint) == []
+
+
+async def test_a_verdict_is_not_told_again_at_the_end(bench, link):
+    bench.measure(100_000, 15)
+    await bench.plan(bench.step(60))
+    await bench.steer()
+    bench.measure(50_000, 3)
+    await bench.steer()
+
+    await bench.steer(60)
+
+    assert len(link.of(Verdict)) == 1
