@@ -134,7 +134,7 @@ def health(found: records.Health) -> None:
     _say(
         f"{found.online} of {found.registered} registered VENs are online ({found.vens} added); "
         f"{found.events_active} events active, {found.events_pending} to come; "
-        f"{found.messages_waiting} messages waiting for VENs."
+        f"messages waiting for VENs: {found.messages_waiting}."
     )
 
 
