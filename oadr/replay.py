@@ -20,7 +20,7 @@ from oadr.errors import NonceMemoryFull, ReplayedMessage, StaleMessage
 
 WINDOW = timedelta(seconds=60)
 MAX_NONCES = 250_000
-"""Two thousand messages a second for as long as the default window can keep them; about 35 MB."""
+"""Two thousand messages a second for as long as the default window can keep them; about 25 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@
 One reference names the oadrSignedObject, the other the Object, SignatureProperties or
 SignatureProperty around the ReplayProtect. Whatever else an XML signature may be is refused before
 any cryptography, so there is nothing to wrap, to transform or to count: references are compared
-with the Ids of those elements where they stand and never looked up.
+with the Ids of those elements where they stand and never looked up. Comments and processing
+instructions are gone when a payload has been parsed: they are neither verified nor read.
 
     root = oadr.checked(body)
     verified = verifier.verify(root)
@@ -299,10 +300,11 @@ def verifier_of(*certificates: bytes) -> Verifier:
 
 def _parts(root: Element) -> _Parts:
     """Take a payload apart; whatever is not just the fixed profile is refused here."""
-    if root.tag != _PAYLOAD or not 1 <= len(root) <= 2 or root[-1].tag != _SIGNED_OBJECT:
-        raise BadSignature("An oadrPayload holds one Signature and one oadrSignedObject.")
-    if len(root) == 1:
+    tags = [child.tag for child in root[:3]]
+    if root.tag == _PAYLOAD and tags == [_SIGNED_OBJECT]:
         raise Unsigned("The message is not signed, and signatures are asked for (rule 514).")
+    if root.tag != _PAYLOAD or tags != [_SIGNATURE, _SIGNED_OBJECT]:
+        raise BadSignature("An oadrPayload holds one Signature and one oadrSignedObject.")
     signature, signed_object = root
     if len(signature) == 4:
         info, value, _, object_ = _children(signature, _INFO, _VALUE, _KEY_INFO, _OBJECT)
@@ -392,16 +394,17 @@ def _bytes(element: Element) -> bytes:
 
 
 def _canonical(element: Element, algorithm: str) -> bytes:
-    """The element in canonical form without comments.
+    """The element in canonical form.
 
-    Inclusive 1.0 and 1.1 differ in what xml:base and xml:id an element inherits; a payload that is
-    valid by the schema has none to hand down.
+    A payload that we parsed has no comments left. Should a tree have some, they count, so that none
+    can split a text between what is verified and what is read. Inclusive 1.0 and 1.1 differ in what
+    xml:base and xml:id an element inherits; a schema-valid payload has none to hand down.
     """
     try:
         if algorithm != EXCLUSIVE:
             element = _uprooted(element)
         canonical: bytes = etree.tostring(
-            element, method="c14n", exclusive=algorithm == EXCLUSIVE, with_comments=False
+            element, method="c14n", exclusive=algorithm == EXCLUSIVE, with_comments=True
         )
     except etree.LxmlError as error:
         raise BadSignature(f"A signed element has no canonical form: {error}.") from error
@@ -415,7 +418,7 @@ def _uprooted(element: Element) -> Element:
     """
     in_scope = len(element.nsmap)
     if in_scope <= _MOST_NAMESPACES:
-        alone = etree.XMLParser(resolve_entities=False, no_network=True, remove_comments=True)
+        alone = etree.XMLParser(resolve_entities=False, no_network=True)
         copy = etree.fromstring(etree.tostring(element, with_tail=False), alone)
         in_scope = _most_in_scope(copy)
     if in_scope > _MOST_NAMESPACES:
