@@ -266,13 +266,13 @@ def report_request(order: ReportOrder, *, now: datetime) -> ReportRequest:
     )
 
 
-# --- signals -------------------------------------------------------------------------------------
-
-
 def _priority(number: int) -> int:
     if not 0 <= number < 2**32:
         raise InvalidEvent(f"priority: {number} is not 0 (lowest), 1 (highest), 2, 3 ...")
     return number
+
+
+# --- signals -------------------------------------------------------------------------------------
 
 
 def _signals(
@@ -303,7 +303,7 @@ def _open_ended(intervals: Sequence[IntervalOrder]) -> bool:
 
 def _signal(order: SignalOrder, number: int, length: timedelta) -> Signal:
     kind = _kind(order.name, order.type)
-    measure = scaled(order.name, kind, order.unit)
+    unit = scaled(order.name, kind, order.unit)
     if (order.value is None) == (not order.intervals):
         raise InvalidEvent(
             f"{order.name}: give one value for the whole event, or intervals with a value each."
@@ -317,8 +317,8 @@ def _signal(order: SignalOrder, number: int, length: timedelta) -> Signal:
         signal_name=order.name,
         signal_type=kind,
         signal_id=order.id or f"signal-{number + 1}",
-        unit=measure.unit,
-        intervals=_intervals(steps, measure.factor),
+        unit=unit.unit,
+        intervals=_intervals(steps, unit.factor),
         target=Target(end_device_assets=order.device_classes) if order.device_classes else None,
     )
 

@@ -49,10 +49,12 @@ def asks(command: Command) -> Command:
     return CONFIG(VERBOSE(JSON(asking)))
 
 
-def options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def withoptions(command: Command) -> Command:
-        for option in reversed(options):
+def options(*several: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Options that several commands have, as one decorator; shown in this order."""
+
+    def with_options(command: Command) -> Command:
+        for option in reversed(several):
             command = option(command)
         return command
 
-    return withoptions
+    return with_options

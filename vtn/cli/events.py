@@ -23,21 +23,13 @@ def event() -> None:
     """Events: publish, change, cancel, watch."""
 
 
-class _Step(click.ParamType[IntervalOrder]):
+def _step(text: str) -> IntervalOrder:
     """`10m=-200`: how long, and the value."""
-
-    name = "LENGTH=VALUE"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> IntervalOrder:
-        if isinstance(value, IntervalOrder):
-            return value
-        length, _, number = str(value).partition("=")
-        try:
-            return IntervalOrder(duration=length, value=float(number))
-        except ValueError:
-            self.fail(f"'{value}' is not like 10m=-200.", param, ctx)
+    length, _, number = text.partition("=")
+    try:
+        return IntervalOrder(duration=length, value=float(number))
+    except ValueError:
+        raise click.BadParameter(f"'{text}' is not like 10m=-200.") from None
 
 
 _WHAT = options(
@@ -45,7 +37,8 @@ _WHAT = options(
     click.option(
         "--interval",
         "intervals",
-        type=_Step(),
+        type=_step,
+        metavar="LENGTH=VALUE",
         multiple=True,
         help="Or one for each stretch, like 10m=-200; repeatable, in order.",
     ),
