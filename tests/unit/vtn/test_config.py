@@ -1,0 +1,83 @@
+from pathlib import Path
+
+import pytest
+
+from doorway import SettingsFault
+from vtn import config
+from vtn.listener import service_of
+
+TEXT = """
+[vtn]
+id = "VTN-1"
+[openadr]
+certificates = [{cert = "vtn.crt", key = "vtn.key"}]
+client_ca = "ca.crt"
+[operator]
+token_file = "token"
+"""
+
+
+def load(folder: Path, text: str) -> config.Settings:
+    file = folder / "vtn.toml"
+    file.write_text(text)
+    return config.load(file)
+
+
+def test_paths_and_the_database_are_relative_to_the_file(tmp_path):
+    settings = load(tmp_path, TEXT)
+
+    assert settings.store.url == f"sqlite+aiosqlite:///{tmp_path}/vtn.db"
+    assert settings.openadr.client_ca == tmp_path / "ca.crt"
+    assert settings.openadr.certificates[0].key == tmp_path / "vtn.key"
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("sqlite:///x.db", "sqlite+aiosqlite:////base/x.db"),
+        ("sqlite:////var/x.db", "sqlite+aiosqlite:////var/x.db"),
+        ("sqlite+aiosqlite:////var/x.db", "sqlite+aiosqlite:////var/x.db"),
+        ("postgresql://vtn@db/vtn", "postgresql+asyncpg://vtn@db/vtn"),
+        ("postgresql+asyncpg://vtn@/x?host=/run", "postgresql+asyncpg://vtn@/x?host=/run"),
+    ],
+)
+def test_a_database_gets_its_driver(given, url):
+    assert config.store_url(given, folder=Path("/base")) == url
+
+
+@pytest.mark.parametrize("url", ["mysql://x", "vtn.db", "sqlite://", "sqlite:///"])
+def test_another_database_is_refused_with_its_key(tmp_path, url):
+    with pytest.raises(SettingsFault, match=r"\[store\] url"):
+        load(tmp_path, f'{TEXT}[store]\nurl = "{url}"\n')
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ("[reports]\nback = 5", "did you mean 'back_s'"),
+        ("[reports]\nback_s = 0", "reports.back_s"),
+        ("[stores]", "did you mean 'store'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(tmp_path, more, sentence):
+    with pytest.raises(SettingsFault, match=sentence):
+        load(tmp_path, TEXT + more)
+
+
+@pytest.mark.parametrize(
+    ("path", "service"),
+    [
+        ("/OpenADR2/Simple/2.0b/EiEvent", "EiEvent"),
+        ("/base/OpenADR2/Simple/2.0b/EiReport/", "EiReport"),
+        ("/OpenADR2/./Simple/x/../2.0b/OadrPoll", "OadrPoll"),
+        ("/OpenADR2/Simple/2.0b/eievent", None),
+        ("/OpenADR2/Simple/2.0b", None),
+        ("/EiEvent", None),
+        ("", None),
+        ("/../..", None),
+    ],
+)
+def test_a_path_names_a_service_under_any_base(path, service):
+    found = service_of(path)
+
+    assert (found.value if found else None) == service
