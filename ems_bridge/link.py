@@ -259,6 +259,9 @@ class Link:
             session.client.disconnect()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_in_thread(session.client.loop_stop), STOP_TIMEOUT_S)
+                # paho's thread may end before it has seen the broker close the connection.
+                if (left := session.client.socket()) is not None:
+                    left.close()
         return session.ready.is_set(), session.cause
 
     async def _until_ready(self, session: _Session) -> None:
