@@ -346,7 +346,7 @@ class LocalServer:
 
     async def __aenter__(self) -> Self:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        await self._clear_the_way()
+        await clear_the_way(self._path)
         try:
             server = await asyncio.start_unix_server(
                 self._serve, self._path, limit=LINE_LIMIT, start_serving=False
@@ -373,21 +373,6 @@ class LocalServer:
             connection.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
         self._path.unlink(missing_ok=True)
-
-    async def _clear_the_way(self) -> None:
-        """Remove the socket of a node that was killed; refuse where one is listening."""
-        if not self._path.exists():
-            return
-        try:
-            _, writer = await asyncio.open_unix_connection(self._path)
-        except OSError:
-            self._path.unlink()
-            return
-        writer.close()
-        raise LightNodeFault(
-            f"{self._path}: another light node is running there; stop it or set another "
-            "[socket] path."
-        )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -438,6 +423,21 @@ class LocalServer:
 
 class _Gone(Exception):
     pass
+
+
+async def clear_the_way(path: Path) -> None:
+    """Remove the socket of a node that was killed; raise LightNodeFault where one is listening."""
+    if not path.exists():
+        return
+    try:
+        _, writer = await asyncio.open_unix_connection(path)
+    except OSError:
+        path.unlink()
+        return
+    writer.close()
+    raise LightNodeFault(
+        f"{path}: another light node is running there; stop it or set another [socket] path."
+    )
 
 
 def _number_in(line: bytes) -> int:

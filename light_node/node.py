@@ -41,6 +41,7 @@ from light_node.local import (
     Status,
     Step,
     Watch,
+    clear_the_way,
 )
 from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
@@ -103,6 +104,8 @@ class Node:
 
     async def __aenter__(self) -> Self:
         settings = self._settings
+        # Before a file is opened or the broker is told: a second node would disturb the first.
+        await clear_the_way(settings.socket)
         async with contextlib.AsyncExitStack() as stack:
             self._disk = Disk()
             stack.callback(self._disk.close)

@@ -517,8 +517,9 @@ async def test_a_meter_that_is_not_there_fails_the_check_with_its_name(building)
 
 async def test_a_second_node_on_one_folder_is_refused(building):
     await building.start()
-
     refused = await building.ask("run")
 
     assert refused.returncode == 1
     assert "another light node is running there" in refused.stderr
+    with contextlib.closing(sqlite3.connect(building.folder / "ring.db")) as db:
+        assert db.execute("SELECT count(*) FROM boot").fetchone() == (1,)
