@@ -11,7 +11,6 @@ deviation = measured minus baseline. In metadata the names begin with METADATA_ 
 schema wants x- in front of names of one's own, hence x-METADATA_CURTAILMENT.
 """
 
-import math
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
@@ -146,13 +145,6 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
 def asked_points(request: ReportRequest) -> tuple[str, ...]:
     """The rIDs a request asks for, in the order of the wire."""
     return tuple(sorted({payload.r_id for payload in request.payloads}))
-
-
-def periods(request: ReportRequest) -> float:
-    """How many reports a periodic request asks for; infinite where it has no end."""
-    assert request.interval is not None
-    length = request.interval.duration
-    return math.ceil(length / request.report_back) if length else math.inf
 
 
 def pending(requests: Collection[ReportRequest]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from doorway import decode_settings
-from light_node.local import OverrideState
+from light_node.local import EmsState, MeterStatus, OverrideState, Status
 from oadr import units
 from oadr.event import DistributeEvent, Event, Signal, SignalInterval
 from oadr.vocabulary import EventStatus, OptType, ScaleCode, SignalType
@@ -124,3 +124,25 @@ def settings(folder=Path("/nowhere"), **tables):
     for name, table in tables.items():
         raw[name] = {**raw.get(name, {}), **table}
     return decode_settings(raw, Settings, source="ven.toml", folder=folder)
+
+
+def node_status(**changes):
+    fields = {
+        "n": 0,
+        "at": START,
+        "boot": "b",
+        "version": "1",
+        "meters": (
+            MeterStatus(
+                id="m", profile="p", online=True, last_good_at=START, last_watts=1.0, quality="good"
+            ),
+        ),
+        "ems": EmsState(broker_connected=True, online=True, last_seen_at=START),
+        "lease": None,
+        "override": OverrideState(active=False),
+        "plan_version": 1,
+        "plan_steps": 1,
+        "ring_rows": 1,
+        "guard": "normal",
+    }
+    return Status(**{**fields, **changes})

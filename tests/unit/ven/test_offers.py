@@ -1,0 +1,108 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+import oadr
+from oadr.report import RegisterReport, SpecifierPayload
+from tests.unit.ven.makers import START, settings
+from tests.unit.ven.requests import curtailment_request, status_request, usage_request
+from ven import offers
+from ven.errors import Declined
+
+HERE = settings().reports
+
+
+def test_the_metadata_is_openadr():  # rules 305, 308, 311, 312, 331, 333
+    message = RegisterReport(
+        request_id="r", reports=offers.metadata(HERE, "building-1", START), ven_id="v"
+    )
+    reports = oadr.parse(oadr.build(message)).reports
+
+    assert [report.report_name for report in reports] == [
+        "METADATA_TELEMETRY_USAGE",
+        "METADATA_TELEMETRY_STATUS",
+        "x-METADATA_CURTAILMENT",
+    ]
+    assert {"0"} == {report.report_request_id for report in reports}
+    for report in reports:
+        assert report.intervals is None
+        for description in report.descriptions:
+            assert description.data_source.resource_ids == ("building-1",)
+            assert description.sampling_rate.max_period <= report.duration
+    power, energy = reports[0].descriptions
+    assert (
+        power.report_type,
+        power.reading_type,
+        power.unit.symbol,
+    ) == ("usage", "Direct Read", "W")
+    assert (
+        energy.report_type,
+        energy.reading_type,
+        energy.unit.symbol,
+    ) == ("usage", "Direct Read", "Wh")
+    (status,) = reports[1].descriptions
+    assert (
+        status.report_type,
+        status.reading_type,
+        status.unit,
+    ) == ("x-resourceStatus", "x-notApplicable", None)
+    assert [d.report_type for d in reports[2].descriptions] == ["baseline", "deviation"]
+
+
+def test_a_meter_without_a_counter_offers_no_energy():
+    here = settings(reports={"energy": False}).reports
+
+    assert [d.r_id for d in offers.metadata(here, "b", START)[0].descriptions] == ["power"]
+    with pytest.raises(Declined):
+        offers.check(usage_request(rids=("energy",)), here)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        usage_request(),
+        usage_request(rids=("power", "energy"), granularity_s=60, back_s=120, length_s=600),
+        usage_request(back_s=0),
+        status_request(granularity_s=0),
+        status_request(granularity_s=60, length_s=300),
+        curtailment_request(),
+        replace(usage_request(back_s=0), report_specifier_id="METADATA"),
+    ],
+)
+def test_what_is_offered_may_be_asked_for(request_):
+    offers.check(request_, HERE)
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (replace(usage_request(), report_specifier_id="HISTORY"), "452"),
+        (usage_request(rids=("power", "voltage")), "452"),
+        (usage_request(granularity_s=2), "454"),
+        (usage_request(granularity_s=0), "454"),
+        (usage_request(granularity_s=120, back_s=60), "454"),
+        (curtailment_request(granularity_s=30), "454"),
+        (curtailment_request(back_s=0), "454"),
+        (replace(usage_request(), interval=None), "454"),
+    ],
+)
+def test_what_is_not_offered_is_refused_with_its_code(request_, code):  # rules 304, 317, 324, 340
+    with pytest.raises(Declined) as fault:
+        offers.check(request_, HERE)
+
+    assert code == fault.value.response_code
+
+
+def test_points_are_asked_for_in_the_order_of_the_wire_and_once():
+    twice = replace(
+        usage_request(),
+        payloads=tuple(SpecifierPayload(r_id=r) for r in ("power", "energy", "power")),
+    )
+
+    assert offers.asked_points(twice) == ("energy", "power")
+
+
+def test_pending_lists_all_requests():  # rule 329
+    assert offers.pending([usage_request("b"), usage_request("a")]) == ("a", "b")
+    assert timedelta(seconds=60) == offers.CURTAILMENT_STEP

@@ -1,0 +1,400 @@
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from light_node.local import Curtailment
+from oadr.report import RegisterReport, UpdateReport
+from tests.unit.ven.makers import event, known, node_status
+from tests.unit.ven.requests import (
+    curtailment_request,
+    report_request,
+    status_request,
+    usage_request,
+)
+
+
+class Sent:
+    """Every reading the VTN has taken, with when it arrived; noted as each update comes."""
+
+    def __init__(self, ven, takes_s=0):
+        self.ven = ven
+        self.takes_s = takes_s
+        self.arrivals = []
+        self.updates = []
+        ven.vtn.script[UpdateReport] = self.note
+
+    def note(self, message):
+        (report,) = message.reports
+        self.ven.clock.advance(self.takes_s)
+        arrived = self.ven.clock.now()
+        self.updates.append((arrived, report))
+        for at in report.intervals.starts_at:
+            self.arrivals.append((at.timestamp(), arrived.timestamp()))
+
+    @property
+    def seconds(self):
+        return sorted({at for at, _ in self.arrivals})
+
+    def ages(self):
+        return [arrived - at for at, arrived in self.arrivals]
+
+
+def every_four(seconds):
+    return seconds == [seconds[0] + 4 * k for k in range(len(seconds))]
+
+
+async def test_each_reading_is_reported_once_and_in_order(ven):
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    await ven.serve(ven.force(request), seconds=600, request=request)
+
+    assert every_four(sent.seconds)
+    assert len(sent.arrivals) == len(sent.seconds)
+    assert sent.seconds[0] == request.interval.starts_at.timestamp()
+    assert 9 <= len(sent.updates) <= 10  # every 60 s
+
+
+async def test_readings_the_node_writes_once_a_minute_arrive_all_the_same(ven):
+    ven.node.commit_s = 60
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    await ven.serve(ven.force(request), seconds=600, request=request)
+
+    assert every_four(sent.seconds)
+    assert len(sent.arrivals) == len(sent.seconds)
+
+
+@pytest.mark.parametrize("event_batch_s", [4, 8])
+async def test_during_an_event_no_reading_is_older_than_8_seconds(make_ven, event_batch_s):
+    ven = make_ven(reports={"event_batch_s": event_batch_s})
+    start = ven.clock.now()
+    ven.state.put_event(known(event(starts_at=start, length_s=600)))
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=600, request=request)
+
+    assert every_four(sent.seconds)
+    assert len(sent.seconds) > 140
+    assert max(sent.ages()) < 8
+    assert max(sent.ages()) < event_batch_s + 0.5
+
+
+async def test_a_minute_after_the_event_the_pace_is_slow_again(ven):
+    start = ven.clock.now()
+    ven.state.put_event(known(event(starts_at=start, length_s=60)))
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=600, request=request)
+    gaps = [
+        (after - before).total_seconds()
+        for (before, _), (after, _) in zip(sent.updates, sent.updates[1:], strict=False)
+    ]
+
+    assert max(gaps[:8]) < 13
+    assert min(gaps[-5:]) > 50
+    assert every_four(sent.seconds)
+
+
+async def test_an_outage_of_an_hour_is_made_good_and_live_readings_do_not_wait_for_it(ven):
+    start = ven.clock.now()
+    down, up = start + timedelta(minutes=10), start + timedelta(minutes=70)
+    ven.vtn.is_down = lambda: down <= ven.clock.now() < up
+    sent = Sent(ven, takes_s=20)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=5400, request=request)
+
+    assert every_four(sent.seconds)
+    assert sent.seconds[-1] > up.timestamp() + 600
+    assert max(report.intervals.count for _, report in sent.updates) <= 225
+    live = [at for at, arrived in sent.arrivals if arrived - at < 150 and arrived > up.timestamp()]
+    drained = max(
+        arrived
+        for at, arrived in sent.arrivals
+        if up.timestamp() - 3600 < at < up.timestamp() - 120
+    )
+    assert len([at for at in live if at < drained]) > 15  # some came while the rest was owed
+    assert ven.state.requests()["u"].spool.spans == ()
+
+
+async def test_a_restart_goes_on_where_the_vtn_acknowledged(ven):
+    start = ven.clock.now()
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=300, request=request)
+    await ven.serve(ven.make(request), seconds=300, request=request)
+
+    assert every_four(sent.seconds)
+    assert len(sent.arrivals) == len(sent.seconds)
+
+
+async def test_an_update_the_vtn_did_not_take_is_not_counted(ven):
+    start = ven.clock.now()
+    sent = Sent(ven)
+    ven.vtn.is_down = lambda: int(ven.clock.now().timestamp()) % 3 == 0
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=900, request=request)
+
+    assert every_four(sent.seconds)
+
+
+async def test_rows_the_ring_has_let_go_of_do_not_stop_the_backlog(ven):
+    start = ven.clock.now()
+    down, up = start + timedelta(minutes=10), start + timedelta(minutes=70)
+    ven.vtn.is_down = lambda: down <= ven.clock.now() < up
+    ven.node.lost = frozenset(range(1400, 1800))
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=5400, request=request)
+
+    assert ven.state.requests()["u"].spool.spans == ()
+    assert sent.seconds[-1] > up.timestamp() + 600
+
+
+async def test_a_node_that_is_away_gives_placeholders_and_catches_up(ven):  # rule 318
+    start = ven.clock.now()
+    away, back = start + timedelta(seconds=100), start + timedelta(seconds=500)
+    ven.node.is_away = lambda: away <= ven.clock.now() < back
+
+    async def wait(seen, *, at_most_s=None):
+        ven.clock.advance(at_most_s)
+
+    ven.node.changed.wait = wait
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=900, request=request)
+    bad = [
+        report
+        for at, report in sent.updates
+        if report.intervals.columns[0].quality[0].startswith("Quality Bad")
+    ]
+
+    assert len(bad) >= 3
+    good = {
+        at.timestamp()
+        for _, report in sent.updates
+        for at, quality in zip(
+            report.intervals.starts_at, report.intervals.columns[0].quality, strict=True
+        )
+        if quality.startswith("Quality Good")
+    }
+    assert every_four(sorted(good))
+
+
+async def test_minutes_are_means_and_exactly_as_many_as_asked_for(ven):  # test R1_3160
+    start = ven.clock.now()
+    sent = Sent(ven)
+    request = usage_request(start=start, granularity_s=60, back_s=120, length_s=600)
+    await ven.serve(ven.force(request), seconds=1200, request=request)
+
+    assert ven.state.requests() == {}
+    assert len(sent.updates) == 5
+    assert [60 * k for k in range(10)] == [at - start.timestamp() for at in sent.seconds]
+    _, first = sent.updates[0]
+    ids = range(1000, 1015)
+    assert pytest.approx(1000 + sum(ids) / 15) == first.intervals.columns[0].values[0]
+    assert {timedelta(minutes=1)} == set(first.intervals.durations)
+
+
+async def test_a_finite_report_ends_with_its_interval(ven):
+    start = ven.clock.now()
+    sent = Sent(ven)
+    request = usage_request(start=start, length_s=120)
+    await ven.serve(ven.force(request), seconds=600, request=request)
+
+    assert ven.state.requests() == {}
+    assert len(sent.updates) == 2
+    assert [4 * k for k in range(30)] == [at - start.timestamp() for at in sent.seconds]
+
+
+async def test_once_is_now_and_once(ven):  # tests R1_3150, rule 337
+    sent = Sent(ven)
+    request = usage_request(back_s=0, rids=("energy", "power"))
+    await ven.serve(ven.force(request), seconds=60, request=request)
+
+    ((_, report),) = sent.updates
+    assert report.intervals.count == 1
+    assert [column.r_id for column in report.intervals.columns] == ["energy", "power"]
+    assert ven.state.requests() == {}
+
+
+async def test_once_of_a_minute_is_the_mean_of_the_last_one(ven):
+    sent = Sent(ven)
+    request = usage_request(back_s=0, granularity_s=60)
+    await ven.serve(ven.force(request), seconds=60, request=request)
+
+    ((_, report),) = sent.updates
+    assert timedelta(minutes=1) == report.intervals.durations[0]
+    newest = ven.node.newest
+    assert pytest.approx(1000 + newest - 7) == report.intervals.columns[0].values[0]
+
+
+async def test_once_without_a_node_says_so(ven):
+    ven.node.is_away = lambda: True
+    sent = Sent(ven)
+    request = usage_request(back_s=0)
+    await ven.serve(ven.force(request), seconds=60, request=request)
+
+    ((_, report),) = sent.updates
+    assert report.intervals.columns[0].quality[0].startswith("Quality Bad")
+
+
+async def test_one_last_report_follows_a_cancel_that_wants_it(ven):  # rule 345
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=90, request=request)
+    ven.state.put_request(replace(ven.state.requests()["u"], ending=True))
+    before = len(sent.updates)
+    await ven.serve(reporter, seconds=600, request=request)
+
+    assert before + 1 == len(sent.updates)
+    assert ven.state.requests() == {}
+
+
+async def test_a_ring_made_anew_is_noticed(ven):
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    ven.node.status = _status("boot-1")
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=180, request=request)
+    ven.node.first += 1000  # the same ticks bear low numbers now
+    ven.node.status = _status("boot-2")
+    await ven.serve(reporter, seconds=300, request=request)
+
+    assert sent.seconds[-1] > ven.clock.now().timestamp() - 90
+
+
+def _status(boot):
+    return node_status(boot=boot)
+
+
+async def test_status_is_reported_every_minute_for_five(ven):  # test R1_3020
+    advance_while_waiting(ven)
+    sent = Sent(ven)
+    ven.node.status = _status("b")
+    request = status_request(start=ven.clock.now(), granularity_s=60, back_s=60, length_s=300)
+    await ven.serve(ven.force(request), seconds=1000, request=request)
+
+    assert len(sent.updates) == 5
+    assert [60 * k for k in range(5)] == [at - sent.seconds[0] for at in sent.seconds]
+    assert all(report.intervals.columns[0].values[0].online for _, report in sent.updates)
+    assert ven.state.requests() == {}
+
+
+async def test_status_on_change_tells_each_change(ven):  # test R1_3025
+    advance_while_waiting(ven, step_s=7)
+    sent = Sent(ven)
+    start = ven.clock.now()
+    request = status_request(start=start, granularity_s=0, back_s=60, length_s=120)
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=20, request=request)
+    ven.node.status = _status("b")
+    await ven.serve(reporter, seconds=300, request=request)
+
+    (_, first), (_, second) = sent.updates
+    assert [value.online for value in first.intervals.columns[0].values] == [False, True]
+    assert [value.online for value in second.intervals.columns[0].values] == [True]
+    assert first.intervals.durations == ()
+
+
+async def test_status_once_is_now(ven):  # test R1_3010
+    sent = Sent(ven)
+    request = status_request(back_s=0)
+    await ven.serve(ven.force(request), seconds=60, request=request)
+
+    ((_, report),) = sent.updates
+    assert not report.intervals.columns[0].values[0].online
+
+
+def advance_while_waiting(ven, step_s=None):
+    async def wait(seen, *, at_most_s=None):
+        ven.clock.advance(min(at_most_s, step_s or at_most_s) + 1e-3)
+
+    ven.node.changed.wait = wait
+    ven.desk.changed.wait = wait
+
+
+def curtailed(event_, baseline, *, final):
+    return Curtailment(
+        n=1,
+        event_id=event_.event_id,
+        modification_number=0,
+        baseline_method="m",
+        fallback=False,
+        starts_at=event_.starts_at,
+        ends_at=event_.ends_at,
+        ordered_w=1.0,
+        delivered_w=1.0,
+        fraction=1.0,
+        samples_expected=1,
+        samples_received=1,
+        baseline=baseline,
+        delivered=[(at, 5.0) for at, _ in baseline],
+        setpoint_acknowledged=True,
+        final=final,
+    )
+
+
+async def test_curtailment_is_told_each_minute_and_as_a_whole_at_the_end(ven):
+    advance_while_waiting(ven)
+    sent = Sent(ven)
+    start = ven.clock.now()
+    asked = event(starts_at=start, length_s=180)
+    ven.state.put_event(known(asked))
+    t0 = start.timestamp()
+
+    class Growing(dict):
+        def __contains__(self, key):
+            return True
+
+        def __getitem__(self, key):
+            passed = ven.clock.now().timestamp() - t0
+            minutes = min(int(passed // 60), 3)
+            return curtailed(
+                asked, [(t0 + 60 * k, 100.0) for k in range(minutes)], final=passed > 200
+            )
+
+    ven.node.curtailments = Growing()
+    request = curtailment_request(start=start)
+    await ven.serve(ven.force(request), seconds=400, request=request)
+    counts = [report.intervals.count for _, report in sent.updates]
+
+    assert counts[-1] == 3
+    assert counts[:3] == [1, 2, 2]
+    assert ven.state.events()["e"].reported
+    final_at, _ = sent.updates[-1]
+    assert final_at - start < timedelta(seconds=210)
+    assert all(at < final_at + timedelta(seconds=1) for at, _ in sent.updates)
+
+
+async def test_an_event_the_node_knows_nothing_of_is_closed_in_the_end(ven):
+    advance_while_waiting(ven)
+    start = ven.clock.now()
+    ven.state.put_event(known(event(starts_at=start, length_s=60)))
+    request = curtailment_request(start=start)
+    await ven.serve(ven.force(request), seconds=900, request=request)
+
+    assert ven.state.events()["e"].reported
+    assert ven.vtn.of(UpdateReport) == []
+
+
+async def test_metadata_is_sent_when_asked_for_with_the_requests_own_id(ven):  # rules 311, 327
+    request = report_request("m", "METADATA", ("0",), back_s=0)
+    await ven.serve(ven.force(request), seconds=10, request=request)
+
+    (message,) = ven.vtn.of(RegisterReport)
+    assert message.report_request_id == "m"
+    assert ven.state.requests() == {}
+
+
+async def test_periodic_metadata_cancels_the_reports_but_not_itself(ven):  # rule 306
+    ven.force(usage_request(start=ven.clock.now()))
+    request = report_request("m", "METADATA", ("0",), length_s=300, start=ven.clock.now())
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=100, request=request)
+    assert list(ven.state.requests()) == ["m"]
+    await ven.serve(reporter, seconds=1000, request=request)
+
+    assert len(ven.vtn.of(RegisterReport)) == 5
+    assert ven.state.requests() == {}
