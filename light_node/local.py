@@ -427,12 +427,10 @@ class _Gone(Exception):
 
 async def clear_the_way(path: Path) -> None:
     """Remove the socket of a node that was killed; raise LightNodeFault where one is listening."""
-    if not path.exists():
-        return
     try:
         _, writer = await asyncio.open_unix_connection(path)
     except OSError:
-        path.unlink()
+        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything runs
         return
     writer.close()
     raise LightNodeFault(
