@@ -429,9 +429,16 @@ async def clear_the_way(path: Path) -> None:
     """Remove the socket of a node that was killed; raise LightNodeFault where one is listening."""
     try:
         _, writer = await asyncio.open_unix_connection(path)
-    except OSError:
-        path.unlink(missing_ok=True)  # noqa: ASYNC240 - once, before anything runs
-        return
+    except OSError as error:
+        if not path.exists():  # noqa: ASYNC240 - once, before anything runs
+            return
+        if isinstance(error, ConnectionRefusedError) and path.is_socket():  # noqa: ASYNC240 - as above
+            path.unlink()  # noqa: ASYNC240 - as above
+            return
+        raise LightNodeFault(
+            f"{path}: this is not a socket of ours ({error.strerror}); remove it or set another "
+            "[socket] path."
+        ) from error
     writer.close()
     raise LightNodeFault(
         f"{path}: another light node is running there; stop it or set another [socket] path."

@@ -281,3 +281,13 @@ def test_a_curtailment_survives_the_wire():
     )
 
     assert msgspec.json.decode(msgspec.json.encode(curtailment), type=Curtailment) == curtailment
+
+
+async def test_a_file_at_the_sockets_path_is_not_removed(tmp_path):
+    path = tmp_path / "site.toml"
+    path.write_text("precious")
+
+    with pytest.raises(LightNodeFault, match="not a socket of ours"):
+        await LocalServer(path, Desk()).__aenter__()
+
+    assert path.read_text() == "precious"
