@@ -13,9 +13,10 @@ import aiohttp
 import structlog
 
 import oadr
+from oadr.poll import Response
 from oadr.vocabulary import ServiceName
 from ven.config import VtnSettings
-from ven.errors import Overloaded, TurnedAway, Unreachable, Unusable
+from ven.errors import Overloaded, Stumbled, TurnedAway, Unreachable, Unusable
 
 log = structlog.get_logger()
 
@@ -78,11 +79,17 @@ class VtnClient:
                 received = await _read(response)
                 self._compare_clocks(response.headers.get("Date"))
                 status = response.status
+        except aiohttp.ClientConnectorCertificateError as error:
+            why = getattr(error.certificate_error, "verify_message", "") or str(error)
+            raise Unreachable(
+                f"{url}: the VTN's certificate is not good by [vtn] ca ({why}); check both."
+            ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{url}: the VTN does not answer ({_why(error)}).") from error
         if status != 200:
             raise _by_status(url, status)
-        return _parsed(url, received)
+        # Nothing at all is how a VTN may acknowledge what wants no answer, as in push.
+        return _parsed(url, received) if received.strip() else Response(response=oadr.EiResponse())
 
     def _compare_clocks(self, date: str | None) -> None:
         if date is None:
@@ -119,6 +126,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def _by_status(url: str, status: int) -> Unreachable | TurnedAway:
     if status == 503:
         return Overloaded(f"{url}: the VTN is overloaded (HTTP 503).")
+    if status == 500:
+        return Stumbled(f"{url}: the VTN failed at the message (HTTP 500).", http_status=500)
     if status in _ADVICE:
         return TurnedAway(
             f"{url}: the VTN turned the message away with HTTP {status}; {_ADVICE[status]}.",

@@ -8,7 +8,8 @@ Fault
     ├── VtnFault             what the VTN did with a message
     │   ├── Unreachable      no usable answer this time: the same message may be sent again
     │   │   └── Overloaded   the VTN asked for quiet (HTTP 503)
-    │   ├── TurnedAway       an HTTP status that sending again does not change
+    │   ├── TurnedAway       an HTTP status that sending again at once does not change
+    │   │   └── Stumbled     HTTP 500: the VTN failed at this very message
     │   ├── Unusable         an answer valid by the schema that cannot be acted on
     │   └── Declined         an application error; bears its OpenADR responseCode
     │       └── NotRegistered  463, or 452 for the venID: register anew
@@ -51,6 +52,10 @@ class TurnedAway(VtnFault):
     def __init__(self, sentence: str, *, http_status: int) -> None:
         super().__init__(sentence)
         self.http_status = http_status
+
+
+class Stumbled(TurnedAway):
+    """The VTN failed at this message (HTTP 500); others may fare better, and this one later."""
 
 
 class Unusable(VtnFault):

@@ -101,7 +101,10 @@ class EventDesk:
                     ),
                 )
         for event_id in taken.changed:
-            _log_event(taken.known[event_id], self._now())
+            after = taken.known[event_id]
+            known = before.get(event_id)
+            if known is None or replace(known, request_id=after.request_id) != after:
+                _log_event(after, self._now())
         self.changed.ring()
 
     def refuse(self, fault: Unusable) -> None:

@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 import oadr
+from oadr.registration import RequestReregistration
 from oadr.vocabulary import ServiceName
 from ven.bell import Bell
 from ven.errors import Declined, NotRegistered, TurnedAway, Unreachable
@@ -68,8 +69,8 @@ class Line:
     async def ask(self, service: ServiceName, message: oadr.Message, *expected: type[M]) -> M:
         """Send until answered, and return an answer of one of the `expected` types.
 
-        Raises Declined (NotRegistered for 463) for an application error or another type of answer,
-        TurnedAway and Unusable as the client does.
+        Raises Declined for an application error or another type of answer (NotRegistered for 463
+        and for a request to register again), TurnedAway and Unusable as the client does.
         """
         answer = await self._answered(service, message)
         response: oadr.EiResponse | None = getattr(answer, "response", None)
@@ -82,6 +83,11 @@ class Line:
                 response_code=response.response_code,
             )
         if not isinstance(answer, expected):
+            if isinstance(answer, RequestReregistration):
+                raise NotRegistered(
+                    f"The VTN answered {name} with a request to register again.",
+                    response_code=_UNKNOWN_PARTY,
+                )
             raise Declined(
                 f"The VTN answered {name} with {oadr.wire_name(type(answer))}.",
                 response_code="459",

@@ -12,10 +12,17 @@ schema wants x- in front of names of one's own, hence x-METADATA_CURTAILMENT.
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from oadr import units
-from oadr.report import Report, ReportDescription, ReportRequest, SamplingRate
+from oadr.report import (
+    Report,
+    ReportDescription,
+    ReportInterval,
+    ReportRequest,
+    SamplingRate,
+)
 from oadr.target import Target
 from oadr.vocabulary import ReadingType, ReportName, ReportType
 from ven.config import ReportsSettings
@@ -112,7 +119,7 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
     """Whether a request can be served. Raises Declined with the code to answer.
 
     452 for an ID that is not offered (rule 304), 454 for finer data than is offered (rule 340) and
-    for times that contradict each other (rules 317 and 324).
+    for times that contradict each other (rule 317).
     """
     if request.report_specifier_id == METADATA:
         return
@@ -138,8 +145,17 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
         raise _refusal("454", "The granularity is longer than the report back duration.")
     if not back and request.report_specifier_id == CURTAILMENT:
         raise _refusal("454", "Curtailment is reported periodically only; give a report back.")
-    if back and request.interval is None:
-        raise _refusal("454", "A periodic report needs a report interval.")
+
+
+def completed(request: ReportRequest, now: datetime) -> ReportRequest:
+    """A periodic request without a report interval (rule 324) is taken from now on, for ever.
+
+    openleadr asks like that, and what it means is plain.
+    """
+    if not request.report_back or request.interval is not None:
+        return request
+    from_now = ReportInterval(starts_at=now.replace(microsecond=0), duration=timedelta(0))
+    return replace(request, interval=from_now)
 
 
 def asked_points(request: ReportRequest) -> tuple[str, ...]:

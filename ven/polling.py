@@ -23,7 +23,7 @@ from ven.line import Line
 from ven.outbox import Outbox
 from ven.registration import Registrar
 from ven.reporting import Reporting
-from ven.retry import jittered_s
+from ven.retry import BackOff, jittered_s
 from ven.state import State
 
 log = structlog.get_logger()
@@ -61,6 +61,7 @@ class Poller:
         self._rooms = rooms
         self._sleep = sleep
         self._draw = draw
+        self._refusals = 0
 
     async def run(self) -> None:
         """Introduce the VEN, then poll until cancelled.
@@ -113,11 +114,13 @@ class Poller:
             self._rooms.desk.refuse(fault)
             await self._rooms.outbox.drain()
             return True
+        self._refusals = 0
         if isinstance(message, Response):
             return False
         await self._hand_over(message)
         await self._rooms.outbox.drain()
-        return True
+        # A VTN that wants a new registration at each poll is not asked without a pause.
+        return not isinstance(message, RequestReregistration)
 
     async def _hand_over(self, message: object) -> None:
         log.debug("received", message=oadr.wire_name(type(message)))
@@ -169,9 +172,11 @@ class Poller:
                 self._rooms.desk.take(listed, answer_all=answer_all)
 
     async def _rest(self, fault: Exception) -> bool:
-        """The VTN answers polls with refusals: ask again, but not soon."""
+        """The VTN answers polls with refusals: ask again, but ever less often."""
+        self._refusals += 1
+        back_off = BackOff(cap_s=self._settings.vtn.back_off_cap_s)
         log.warning("poll_refused", why=str(fault))
-        await self._sleep(self._settings.vtn.back_off_cap_s)
+        await self._sleep(back_off.delay_s(self._refusals, self._draw))
         return True
 
     def _pause_s(self) -> float:

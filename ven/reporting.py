@@ -7,6 +7,7 @@ of it go on where the old ones stopped.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
@@ -37,12 +38,14 @@ from ven.eventdesk import EventDesk
 from ven.identifiers import new_id
 from ven.line import Line
 from ven.outbox import Outbox
+from ven.retry import BackOff
 from ven.state import InForce, State
 
 log = structlog.get_logger()
 
 AGAIN_S = 60.0
-"""How long to wait before sending again what the VTN declined."""
+"""The least time between two registrations of reports for requests that the VTN has forgotten."""
+_BACK_OFF = BackOff(cap_s=60.0)
 
 
 class Node(Protocol):
@@ -78,6 +81,7 @@ class Reporting:
         desk: EventDesk,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
         self.state = state
@@ -85,6 +89,7 @@ class Reporting:
         self.desk = desk
         self.now = now
         self.sleep = sleep
+        self._draw = draw
         self._line = line
         self._outbox = outbox
         self._registering = asyncio.Lock()
@@ -171,8 +176,12 @@ class Reporting:
             in_force = self.state.requests()
             for request in requests:
                 known = in_force.get(request.report_request_id)
-                if known is None or known.request != request:  # not the same one sent again
-                    self.state.put_request(InForce(request=request, taken_at=self.now()))
+                if known is not None and _is_again(request, known.request):
+                    continue
+                taken_at = self.now()
+                self.state.put_request(
+                    InForce(request=offers.completed(request, taken_at), taken_at=taken_at)
+                )
         self._outbox.put(
             ServiceName.REPORT,
             CreatedReport(
@@ -230,17 +239,21 @@ class Reporting:
         name = request.report_request_id
         await self._outbox.drain()  # that it will be served is told before it is
         reporter = make(request)
+        failures = 0
         while name in self.state.requests():
             try:
                 await reporter.round()
+                failures = 0
             except NotRegistered:
                 raise
             except ReportsUnknown as fault:
                 log.warning("report_request_lost", why=str(fault), request=name)
                 await self._register_again(name)
             except (Declined, TurnedAway, Unusable) as fault:
+                # The readings stay owed: what is wrong may be mended at the VTN.
+                failures += 1
                 log.warning("report_declined", why=str(fault), request=name)
-                await self.sleep(AGAIN_S)
+                await self.sleep(_BACK_OFF.delay_s(failures, self._draw))
 
     async def _register_again(self, name: str) -> None:
         async with self._registering:
@@ -287,6 +300,12 @@ class Reporting:
 
     def in_force(self, request: ReportRequest) -> InForce | None:
         return self.state.requests().get(request.report_request_id)
+
+
+def _is_again(request: ReportRequest, known: ReportRequest) -> bool:
+    """Whether a request is one in force that was only sent once more."""
+    interval = request.interval if request.interval is not None else known.interval
+    return replace(request, interval=interval) == known
 
 
 class Reporter(Protocol):

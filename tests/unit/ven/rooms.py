@@ -172,7 +172,7 @@ class Ven:
             sleep=self.sleep,
             draw=lambda: 0.5,
         )
-        self.outbox = Outbox(self.state, self.line)
+        self.outbox = Outbox(self.state, self.line, sleep=self.sleep, draw=lambda: 0.5)
         self.desk = EventDesk(
             self.settings,
             self.state,
@@ -193,6 +193,7 @@ class Ven:
             desk=self.desk,
             now=clock.now,
             sleep=self.sleep,
+            draw=lambda: 0.5,
         )
         self.make = partial(make_reporter, self.reporting)
         self.poller = Poller(

@@ -5,7 +5,7 @@ import pytest
 import oadr
 from tests.unit.ven.makers import distribute, event, settings
 from ven.client import VtnClient, _by_status, _parsed, base_url
-from ven.errors import Overloaded, TurnedAway, Unreachable, Unusable
+from ven.errors import Overloaded, Stumbled, TurnedAway, Unreachable, Unusable
 
 BASE = "https://vtn.example/OpenADR2/Simple/2.0b"
 
@@ -27,7 +27,7 @@ def test_the_path_is_added_once(url):  # rule 511
     ("status", "kind"),
     [
         (503, Overloaded),
-        (500, Unreachable),
+        (500, Stumbled),
         (502, Unreachable),
         (302, Unreachable),
         (403, TurnedAway),

@@ -112,7 +112,12 @@ async def test_application_errors_are_raised_with_their_code(clock, code, kind):
 
 
 async def test_an_answer_of_another_type_is_refused(clock):
-    with pytest.raises(Declined, match="answered oadrPoll with oadrRequestReregistration"):
+    with pytest.raises(Declined, match="answered oadrPoll with oadrPoll"):
+        await ask(line(Script(Poll(ven_id="v")), clock))
+
+
+async def test_a_request_to_register_again_may_answer_anything(clock):  # probe 2
+    with pytest.raises(NotRegistered):
         await ask(line(Script(RequestReregistration(ven_id="v")), clock))
 
 

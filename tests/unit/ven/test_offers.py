@@ -84,7 +84,6 @@ def test_what_is_offered_may_be_asked_for(request_):
         (usage_request(granularity_s=120, back_s=60), "454"),
         (curtailment_request(granularity_s=30), "454"),
         (curtailment_request(back_s=0), "454"),
-        (replace(usage_request(), interval=None), "454"),
     ],
 )
 def test_what_is_not_offered_is_refused_with_its_code(request_, code):  # rules 304, 317, 324, 340
@@ -92,6 +91,15 @@ def test_what_is_not_offered_is_refused_with_its_code(request_, code):  # rules 
         offers.check(request_, HERE)
 
     assert code == fault.value.response_code
+
+
+def test_a_periodic_request_without_an_interval_begins_now_and_does_not_end():
+    found = offers.completed(replace(usage_request(), interval=None), START)
+
+    assert (START, timedelta(0)) == (found.interval.starts_at, found.interval.duration)
+    assert usage_request() == offers.completed(usage_request(), START + timedelta(hours=1))
+    once = usage_request(back_s=0)
+    assert once == offers.completed(once, START)
 
 
 def test_points_are_asked_for_in_the_order_of_the_wire_and_once():

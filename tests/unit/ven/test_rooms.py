@@ -37,6 +37,7 @@ from ven.errors import (
     Declined,
     NotRegistered,
     RegistrationEnded,
+    Stumbled,
     TurnedAway,
     UnknownEvent,
     Unusable,
@@ -243,10 +244,13 @@ async def test_a_poll_that_is_turned_away_is_tried_again_but_not_soon(ven, fault
         raise fault
 
     ven.vtn.script[Poll] = turn_away
-    before = ven.clock.now()
-    assert await ven.poller.poll()
+    pauses = []
+    for _ in range(8):
+        before = ven.clock.now()
+        assert await ven.poller.poll()
+        pauses.append((ven.clock.now() - before).total_seconds())
 
-    assert timedelta(seconds=60) == ven.clock.now() - before
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
 
 
 async def test_events_that_cannot_be_read_are_answered_as_a_whole(ven):  # rule 33
@@ -276,7 +280,7 @@ async def test_a_vtn_id_in_another_case_is_refused(ven):  # rule 512, test E1_10
 
 async def test_the_vtn_may_ask_for_a_new_registration(ven):  # test N1_0050
     ven.vtn.queue.append(RequestReregistration(ven_id="ven"))
-    await ven.poller.poll()
+    assert not await ven.poller.poll()  # the next one waits its time
 
     names = [type(m) for _, m in ven.vtn.received]
     assert [Poll, Response, CreatePartyRegistration] == names
@@ -309,6 +313,23 @@ async def test_an_answer_that_is_refused_is_not_sent_for_ever(ven):
 
     assert len(ven.vtn.of(CreatedEvent)) == 1
     assert ven.state.answers() == ()
+
+
+@pytest.mark.parametrize(("stumbles", "arrives"), [(3, True), (99, False)])
+async def test_a_vtn_that_fails_at_an_answer_gets_it_again_for_a_minute(ven, stumbles, arrives):
+    failures = iter(range(stumbles))
+
+    def stumble(_):
+        if next(failures, None) is not None:
+            raise Stumbled("HTTP 500", http_status=500)
+
+    ven.vtn.script[CreatedEvent] = stumble
+    ven.vtn.queue.append(distribute(event()))
+    await ven.poller.poll()
+
+    assert ven.state.answers() == ()
+    assert arrives == (ven.state.events()["e"].answered == 0)
+    assert ven.line.is_up  # nothing else has to wait for it
 
 
 async def test_an_answer_to_a_vtn_that_knows_the_ven_no_more_ends_the_registration(ven):
@@ -458,11 +479,13 @@ async def test_of_several_requests_all_or_none_are_taken(ven):
     assert ven.state.requests() == {}
 
 
-async def test_a_request_sent_again_goes_on_and_does_not_begin_anew(ven):
-    again = CreateReport(request_id="q", requests=(usage_request(),))
+@pytest.mark.parametrize("request_", [usage_request(), replace(usage_request(), interval=None)])
+async def test_a_request_sent_again_goes_on_and_does_not_begin_anew(ven, request_):
+    again = CreateReport(request_id="q", requests=(request_,))
     ven.vtn.queue = [again]
     await ven.poller.poll()
     ven.state.put_request(replace(ven.state.requests()["u"], sent=7))
+    ven.clock.advance(10)
     ven.vtn.queue = [again]
     await ven.poller.poll()
 
