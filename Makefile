@@ -27,7 +27,7 @@ unit: setup packages ## the unit tests alone, in seconds
 	@$(PY) -m pytest tests/unit
 
 story: setup packages ## whole stories on real sockets, with other people's software too
-	@$(PY) -m pytest $(WHOLE)
+	@$(PY) -m pytest -n 4 --dist worksteal $(WHOLE)
 
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock

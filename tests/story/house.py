@@ -1,0 +1,396 @@
+"""The whole house on loopback, each program a process of its own that can be killed and restarted.
+
+VTN (SQLite or PostgreSQL) ~ mutual TLS ~ VEN - light node ~ mosquitto with mutual TLS ~ EMS,
+and a building whose own ledger says what its load really was.
+"""
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from certs.authority import Authority, SiteRole
+from demo.load_series import AFTERNOON, ClockShift
+from light_node.local import LocalClient, Readings
+from tests.story.brokers import ACL, RunningBroker, free_port, start_mosquitto
+from tests.story.muting import MutableLine
+from vtn import config, records
+from vtn.errors import NoAnswer, RefusedByVtn
+from vtn.operator_client import OperatorClient
+from vtn.views import EventCurtailment, EventView, Measurements, Ven
+
+BIN = Path(sys.executable).parent
+VEN_ID, SITE, NODE, EMS = "0042", "hq", "node-1", "ems-1"
+CONTEXT = "http://demandflex.example/peak"
+T = TypeVar("T")
+
+
+class Program:
+    """One of our programs: start it, kill it, start it again; its log goes on."""
+
+    def __init__(self, name: str, command: list[str], folder: Path) -> None:
+        self.name = name
+        self.log = folder / f"{name}.log"
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        if self._process is None or self._process.poll() is not None:
+            return -1
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return -9
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+
+class Load(msgspec.Struct):
+    """A line of the building's ledger."""
+
+    at: datetime
+    natural_w: float
+    load_w: float
+    reduction_w: float
+
+
+class House:
+    """Everything between an operator and a meter, in one folder."""
+
+    def __init__(
+        self,
+        folder: Path,
+        database: str,
+        *,
+        interval_s: int = 1,
+        ven_settings: str = "",
+        ven_id: str = VEN_ID,
+        energy: bool = True,
+    ) -> None:
+        self.folder = folder
+        self.ven_id = ven_id
+        self.interval_s = interval_s
+        self.shift = ClockShift.to_play(AFTERNOON, at=datetime.now(UTC))
+        authority = Authority.create(folder / "certs")
+        authority.vtn(["127.0.0.1"])
+        self.ven_cert = authority.ven(ven_id)
+        broker_cert = authority.site("broker", SiteRole.BROKER, hosts=["127.0.0.1"])
+        node_cert = authority.site(NODE, SiteRole.NODE)
+        ems_cert = authority.site(EMS, SiteRole.EMS)
+        self.openadr_port, self.operator_port = free_port(), free_port()
+        self.meter_port, self.load_port = free_port(), free_port()
+        self.meter_line = MutableLine(self.meter_port)
+        self.broker: RunningBroker = start_mosquitto(
+            folder,
+            ca=authority.site_trust,
+            cert=broker_cert.certificate,
+            key=broker_cert.key,
+            acl=ACL,
+        )
+        certs = authority.folder
+        (folder / "vtn.toml").write_text(f"""
+[vtn]
+id = "VTN-1"
+[openadr]
+host = "127.0.0.1"
+port = {self.openadr_port}
+client_ca = "{authority.trust}"
+poll_interval_s = 1
+resend_after_s = 2
+certificates = [
+    {{ cert = "{certs}/vtn-ecc.crt", key = "{certs}/vtn-ecc.key" }},
+    {{ cert = "{certs}/vtn-rsa.crt", key = "{certs}/vtn-rsa.key" }},
+]
+[operator]
+port = {self.operator_port}
+token_file = "operator.token"
+[store]
+url = "{database}"
+[reports]
+back_s = 4
+""")
+        (folder / "site.toml").write_text(f"""
+[site]
+id = "{SITE}"
+node = "{NODE}"
+timezone = "{self.shift.timezone}"
+working_days = {json.dumps(list(self.shift.working_days))}
+[[meter]]
+id = "main"
+profile = "sdm630"
+host = "127.0.0.1"
+port = {self.meter_line.port}
+[mqtt]
+host = "127.0.0.1"
+port = {self.broker.port}
+ca = "{authority.site_trust}"
+cert = "{node_cert.certificate}"
+key = "{node_cert.key}"
+ems = "{EMS}"
+[ring]
+path = "ring.db"
+commit_s = 2
+[guard]
+lease_s = 12
+refresh_s = 4
+[sampling]
+interval_s = {interval_s}
+""")
+        (folder / "ven.toml").write_text(f"""
+[ven]
+name = "hq"
+cert = "{self.ven_cert.certificate}"
+key = "{self.ven_cert.key}"
+state = "ven.db"
+[vtn]
+url = "https://127.0.0.1:{self.openadr_port}"
+ca = "{authority.trust}"
+back_off_cap_s = 2
+[node]
+socket = "light-node.sock"
+[reports]
+event_batch_s = {max(2, interval_s)}
+min_period_s = {interval_s}
+energy = {str(energy).lower()}
+[site]
+resource_id = "building"
+{ven_settings}
+""")
+        self.vtn = self._program("vtn", "vtn", "serve", "--config", folder / "vtn.toml")
+        self.ven = self._program("ven", "ven", "run", "--config", folder / "ven.toml")
+        self.light_node = self._program(
+            "light-node", "light-node", "run", "--config", folder / "site.toml"
+        )
+        self.building = self._program(
+            "building",
+            *("python", "-m", "demo.building", "--shift", self.shift),
+            *("--meter-port", self.meter_port, "--load-port", self.load_port),
+            *("--ledger", folder / "ledger.jsonl"),
+        )
+        self.ems = self._program(
+            "ems",
+            *("ems-bridge", "reference", "--site", SITE, "--node", NODE, "--ems", EMS),
+            *("--broker", f"mqtts://127.0.0.1:{self.broker.port}"),
+            *("--ca", authority.site_trust),
+            *("--cert", ems_cert.certificate, "--key", ems_cert.key),
+            *("--plant", f"tcp://127.0.0.1:{self.load_port}", "--rated-kw", 600),
+        )
+
+    def _program(self, name: str, *command: object) -> Program:
+        first = sys.executable if command[0] == "python" else str(BIN / str(command[0]))
+        return Program(name, [first, *map(str, command[1:])], self.folder)
+
+    # --- acts ------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Start everything and wait until the VEN is registered and the meter is read."""
+        self.open_vtn()
+        self.open_site()
+        self.ven.start()
+        self.wait("the VEN registers", self.registered)
+        self.wait("readings arrive", lambda: self.readings().starts_at, within_s=40)
+
+    def open_vtn(self) -> None:
+        """Start the VTN and let the VEN in."""
+        self.cli("vtn", "init", "--config", self.folder / "vtn.toml")
+        self.vtn.start()
+        self.operator = OperatorClient.at(config.load(self.folder / "vtn.toml"))
+        self.wait("the VTN answers", lambda: self.ask(records.Health, "health"))
+        self.cli("vtn", "contexts", "add", CONTEXT, "--name", "Peak")
+        cert = self.ven_cert.certificate
+        self.cli("vtn", "vens", "add", self.ven_id, "--cert", cert, "--resource", "building")
+
+    def open_site(self) -> None:
+        """Start the building, its EMS and the light node."""
+        self.building.start()
+        self.meter_line.__enter__()
+        past = self.folder / "history.csv"
+        self.cli("python", "-m", "demo.building", "history", "--shift", self.shift, "--out", past)
+        self.cli("light-node", "history", "import", past, "--config", self.folder / "site.toml")
+        self.ems.start()
+        self.light_node.start()
+
+    def close(self) -> None:
+        for program in (self.ven, self.light_node, self.ems, self.building, self.vtn):
+            program.stop()
+        self.broker.stop()
+        self.meter_line.__exit__()
+
+    def publish(self, *, kw: float, starts_in_s: int, duration_s: int) -> EventView:
+        """An event through the operator's own command line."""
+        said = self.cli(
+            *("vtn", "event", "publish", "--signal", "LOAD_DISPATCH", "--type", "delta"),
+            *("--value", kw, "--unit", "kW", "--ven", self.ven_id),
+            *("--start", f"now+{starts_in_s}s", "--duration", f"{duration_s}s", "--json"),
+        )
+        return self.event(json.loads(said)["event_id"])
+
+    def cli(self, *words: object) -> str:
+        """Run one of our command lines; it must succeed."""
+        program = self._program("cli", *words)
+        command = program._command
+        if words[0] == "vtn" and "--config" not in words:
+            command += ["--config", str(self.folder / "vtn.toml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}{self.last_words()}"
+        return done.stdout
+
+    # --- what is seen ----------------------------------------------------------------------------
+
+    def ask(self, into: type[T], *path: str, **query: object) -> T | None:
+        """GET from the operator's API; None while it does not answer or does not know."""
+        try:
+            return self.operator.get(*path, into=into, **query)
+        except (NoAnswer, RefusedByVtn):
+            return None
+
+    def registered(self) -> Ven | None:
+        ven = self.ask(Ven, "vens", self.ven_id)
+        return ven if ven is not None and ven.state == "registered" else None
+
+    def event(self, event_id: str) -> EventView:
+        found = self.ask(EventView, "events", event_id)
+        assert found is not None
+        return found
+
+    def curtailment(self, event_id: str) -> EventCurtailment:
+        found = self.ask(EventCurtailment, "curtailments", event_id)
+        assert found is not None
+        return found
+
+    def power(self) -> str:
+        """The rID under which the VEN reports its power; "" while nothing is stored."""
+        points = self.ask(list[records.Point], "points", ven=self.ven_id) or []
+        return next((p.r_id for p in points if p.unit == "W" and p.report_type == "usage"), "")
+
+    def readings(self, r_id: str = "power") -> Measurements:
+        """What the VTN holds of the site's power, all of this run."""
+        now = datetime.now(UTC)
+        found = self.ask(
+            Measurements,
+            "measurements",
+            ven=self.ven_id,
+            rid=r_id,
+            from_=(now - timedelta(minutes=30)).isoformat(),
+            to=(now + timedelta(minutes=1)).isoformat(),
+        )
+        nothing = records.Point(ven_id=self.ven_id, r_id=r_id)
+        return found or Measurements(point=nothing, starts_at=[], values=[], quality=[])
+
+    def loads(self) -> list[Load]:
+        """The building's own ledger: what its load really was, each second."""
+        lines = (self.folder / "ledger.jsonl").read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=Load) for line in lines]
+
+    def answers(self) -> list[dict]:
+        """What the EMS answered, in its own log."""
+        lines = [json.loads(line) for line in self.ems.log.read_text().splitlines()]
+        return [line for line in lines if line.get("event") == "answer"]
+
+    def wait(self, what: str, ask: Callable[[], T], *, within_s: float = 30.0) -> T:
+        """Ask until the answer is something; else fail with everybody's last words."""
+        deadline = time.monotonic() + within_s
+        while True:
+            answer = ask()
+            if answer:
+                return answer
+            assert time.monotonic() < deadline, f"in vain: {what}{self.last_words()}"
+            time.sleep(0.1)
+
+    def sleep_until(self, at: datetime) -> None:
+        time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
+
+    def last_words(self) -> str:
+        words = []
+        for log in sorted(self.folder.glob("*.log")):
+            lines = log.read_text(errors="replace").splitlines()[-4:]
+            words.extend(f"\n{log.name}: {line[:400]}" for line in lines)
+        return "".join(words)
+
+    # --- what must hold --------------------------------------------------------------------------
+
+    def settled(self, event: EventView) -> EventCurtailment:
+        """Wait until everything about the event is at the VTN, and return its verdict."""
+
+        def complete() -> EventCurtailment | None:
+            found = self.ask(EventCurtailment, "curtailments", event.event_id)
+            if found is None or found.delivered_w is None or not found.vens:
+                return None
+            whole = found.samples_received >= found.samples_expected
+            return found if whole and found.vens[0].claimed_w is not None else None
+
+        return self.wait("the event is settled", complete, within_s=45)
+
+    def assert_each_reading_is_held_once(self, starts_at: datetime, ends_at: datetime) -> None:
+        """Every row of the node's ring is at the VTN, once, with its value."""
+        ring = self._ring(starts_at, ends_at)
+
+        def here() -> dict[float, float | None] | None:
+            held = self.readings()
+            assert len(held.starts_at) == len(set(held.starts_at)), "a reading stands twice"
+            found = dict(zip(held.starts_at, held.values, strict=True))
+            return found if set(ring) <= set(found) else None
+
+        held = self.wait(f"all {len(ring)} readings are at the VTN", here, within_s=45)
+        assert ring
+        for at, watts in ring.items():
+            if watts is not None:
+                value = held[at]
+                assert value is not None
+                assert abs(value - watts) < 0.1, f"at {at}: {value} is not {watts}"
+
+    def _ring(self, starts_at: datetime, ends_at: datetime) -> dict[float, float | None]:
+        async def read() -> Readings:
+            async with LocalClient(self.folder / "light-node.sock") as node:
+                return await node.span(starts_at, ends_at)
+
+        rows = asyncio.run(read())
+        return dict(zip(rows.starts_at, rows.watts, strict=True))
+
+    def assert_load_fell_and_came_back(self, event: EventView, *, watts: float) -> None:
+        """By the building's own ledger: reduced within the event, its own again after the end."""
+        assert event.ends_at is not None
+        grace = timedelta(seconds=12)
+        within = [
+            line.reduction_w
+            for line in self.loads()
+            if event.starts_at + grace <= line.at < event.ends_at
+        ]
+        assert within
+        assert max(within) > 0.9 * watts
+        after = [line.reduction_w for line in self.loads() if line.at >= event.ends_at + grace]
+        assert after, "the ledger ends too early"
+        assert max(after) < 0.1 * watts
+
+    def assert_set_points_are_in_order(self) -> None:
+        """The EMS never obeyed an older set-point after a newer one; it may say a thing twice."""
+        accepted = [line["seq"] for line in self.answers() if line["status"] == "ACCEPTED"]
+        assert accepted
+        assert all(before <= after for before, after in pairwise(accepted))
