@@ -93,6 +93,8 @@ class Step(Exact, frozen=True, kw_only=True):
     value: float
     market_context: str = ""
     test: bool = False
+    part: Literal["active", "ramp_up", "recovery"] = "active"
+    """Ramp-up and recovery are held like the rest, but what they bring is not what was ordered."""
 
 
 class NoticeValue(Exact, frozen=True, kw_only=True):

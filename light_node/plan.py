@@ -54,9 +54,11 @@ def check(steps: Sequence[Step]) -> None:
 
 
 def orders_of(steps: Iterable[Step]) -> dict[str, Order]:
-    """The steps by event; events that hold nothing (prices) order nothing."""
+    """The active steps by event; events that hold nothing (prices) order nothing."""
     by_event: dict[str, list[Step]] = {}
     for step in steps:
+        if step.part != "active":
+            continue
         by_event.setdefault(step.event_id, []).append(step)
     return {
         event_id: Order(

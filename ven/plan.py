@@ -145,7 +145,11 @@ def _ramp(known: KnownEvent, first: Step, site: SiteSettings) -> Claim[Step]:
         starts_at=known.ramps_at,
         ends_at=max(ends_at, known.ramps_at),
         rank=(0, *rank(known), 0, 0, -1),
-        what=replace(first, ramp_w_per_s=_rate(first.target, known.event.ramp_up, site)),
+        what=replace(
+            first,
+            part="ramp_up",
+            ramp_w_per_s=_rate(first.target, known.event.ramp_up, site),
+        ),
     )
 
 
@@ -158,6 +162,7 @@ def _recovery(known: KnownEvent, final: Step, site: SiteSettings) -> Claim[Step]
         rank=(1, *rank(known), 0, 0, -2),
         what=replace(
             final,
+            part="recovery",
             target=Delta(watts=0.0),
             ramp_w_per_s=_rate(final.target, known.event.recovery, site),
         ),

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,6 +65,16 @@ def test_an_event_that_holds_nothing_orders_nothing():
 
     assert list(orders) == ["e"]
     assert len(orders["e"].steps) == 2
+
+
+def test_ramp_up_and_recovery_are_held_but_not_ordered():
+    active = step(0, 60)
+    ramp = msgspec.structs.replace(step(-30, 0), part="ramp_up")
+    recovery = msgspec.structs.replace(step(60, 90, Delta(watts=0.0)), part="recovery")
+
+    orders = orders_of([ramp, active, recovery])
+
+    assert (active,) == orders["e"].steps
 
 
 def test_the_first_plan_is_the_order_also_when_it_comes_late():

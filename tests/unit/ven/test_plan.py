@@ -128,6 +128,7 @@ def test_ramp_up_and_recovery_lead_in_and_out():  # rule 31
         ("e", 3600, 4000, Delta(watts=0)),
     ] == spans(steps)
     assert [step.ramp_w_per_s for step in steps] == [200.0, None, 100.0]
+    assert [step.part for step in steps] == ["ramp_up", "active", "recovery"]
 
 
 def test_a_ramp_to_a_limit_needs_the_rated_load():
