@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The harness as a VTN: a proper one by default, and as wrong as a test wants it to be."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from conformance import drafts
+from conformance.checks import occupied_until, statuses, value_at
+from conformance.declaration import Transport
+from conformance.errors import Failed, expect
+from conformance.examiner import Examiner
+from conformance.services import SERVICE_OF
+from conformance.wire import Client, Incoming, Outgoing
+from oadr import EiResponse, Message, build, wire_name
+from oadr.endpoints import PREFIX
+from oadr.event import CreatedEvent, DistributeEvent, Event, EventResponse, RequestEvent
+from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
+from oadr.poll import Poll, Response
+from oadr.registration import (
+    CanceledPartyRegistration,
+    CancelPartyRegistration,
+    CreatedPartyRegistration,
+    CreatePartyRegistration,
+    Profile,
+    QueryRegistration,
+)
+from oadr.report import (
+    CancelReport,
+    CreatedReport,
+    CreateReport,
+    RegisteredReport,
+    RegisterReport,
+    ReportRequest,
+    UpdatedReport,
+    UpdateReport,
+)
+from oadr.vocabulary import EventStatus, ProfileName, TransportName
+
+M = TypeVar("M")
+VTN_ID = "Conformance-VTN"
+VEN_ID = "Conformance-VEN-0042"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """A message of the VEN."""
+
+    message: Message
+    at: datetime
+
+
+Respond = Callable[[Any], Message | Outgoing | None]
+"""What a test answers itself: a message, a raw answer, or None for the usual one."""
+
+
+class VtnPlayer:
+    """One VTN played by the harness. Findings of the message checks gather in `examiner`."""
+
+    def __init__(self, examiner: Examiner, *, poll_s: int, market_context: str) -> None:
+        self.examiner = examiner
+        self.memory = examiner.memory
+        self.poll_s = poll_s
+        self.market_context = market_context
+        self.transport = Transport.PULL
+        self.registered = False
+        self.ven_id = VEN_ID
+        self.push_address = ""
+        """Where the VEN takes pushes; "" for a VEN that polls."""
+        self.push_client: Callable[[str], Client] | None = None
+        self.events: list[Event] = []
+        """What an oadrDistributeEvent holds from now on."""
+        self.with_ids_only = False
+        """Answer registrations with what the schema demands and nothing more."""
+        self.piggyback: tuple[ReportRequest, ...] = ()
+        """Rides along in the next oadrRegisteredReport."""
+        self.cancel_in_update: CancelReport | None = None
+        """Rides along in the next oadrUpdatedReport."""
+        self.arrivals: list[Arrival] = []
+        self.start = 0
+        """Arrivals before this are of earlier tests."""
+        self._queue: deque[Message | Callable[[], Message]] = deque()
+        self._responders: list[tuple[type, Respond, int]] = []
+        self._arrived = asyncio.Condition()
+
+    # --- answering -------------------------------------------------------------------------------
+
+    async def handle(self, incoming: Incoming) -> Outgoing:
+        """Answer one request of the VEN."""
+        if incoming.method != "POST":
+            return Outgoing(status=501)
+        if not incoming.path.startswith(PREFIX):
+            return Outgoing(status=404)
+        message = self.examiner.take(incoming.body, incoming.headers, request=None, asked=True)
+        if message is None:
+            return Outgoing(status=406)
+        answer = self._answer(message)
+        await self._note(message)
+        if isinstance(answer, Outgoing):
+            return answer
+        return Outgoing(body=build(answer) if answer is not None else b"")
+
+    async def _note(self, message: Message) -> None:
+        self.arrivals.append(Arrival(message=message, at=drafts.utc_now()))
+        async with self._arrived:
+            self._arrived.notify_all()
+
+    def respond(self, kind: type, how: Respond, *, times: int = 1) -> None:
+        """The next `times` messages of this kind are answered by the test."""
+        self._responders.append((kind, how, times))
+
+    def _answer(self, message: Message) -> Message | Outgoing | None:
+        for index, (kind, how, times) in enumerate(self._responders):
+            if isinstance(message, kind):
+                if times > 1:
+                    self._responders[index] = (kind, how, times - 1)
+                else:
+                    del self._responders[index]
+                answer = how(message)
+                if answer is not None:
+                    return answer
+                break
+        return self._usual_answer(message)
+
+    def _usual_answer(self, message: Message) -> Message | None:
+        match message:
+            case Poll():
+                return self._next()
+            case QueryRegistration() | CreatePartyRegistration() | CancelPartyRegistration():
+                return self._registration(message)
+            case CanceledPartyRegistration():
+                self.forget()
+                return self._ok(message)
+            case RequestEvent():
+                return self._guarded(
+                    self.distribute_event(EiResponse(request_id=message.request_id))
+                )
+            case RegisterReport() | UpdateReport() | CreateReport():
+                return self._report(message)
+            case CancelReport():
+                return None
+            case CreateOpt():
+                return CreatedOpt(response=_echo(message), opt_id=message.opt_id)
+            case CancelOpt():
+                return CanceledOpt(response=_echo(message), opt_id=message.opt_id)
+            case _:
+                return self._ok(message)
+
+    def _registration(
+        self, message: QueryRegistration | CreatePartyRegistration | CancelPartyRegistration
+    ) -> Message:
+        match message:
+            case QueryRegistration():
+                return self.created(message.request_id)
+            case CreatePartyRegistration():
+                return self.register(message)
+            case CancelPartyRegistration():
+                known = message.registration_id == self.memory.registration_id
+                response = _echo(message)
+                if known:
+                    self.forget()
+                else:
+                    response = replace(response, response_code="452")
+                return CanceledPartyRegistration(
+                    response=response,
+                    registration_id=message.registration_id,
+                    ven_id=message.ven_id,
+                )
+
+    def register(self, message: CreatePartyRegistration) -> CreatedPartyRegistration:
+        """Take the VEN in; a new registration begins with the exchange of metadata (rule 405)."""
+        again = bool(message.registration_id)
+        if not again or not self.memory.registration_id:
+            self.forget()
+            self.memory.registration_id = drafts.fresh("registration")
+            if not again:
+                self._queue.append(
+                    RegisterReport(request_id=drafts.fresh("metadata"), ven_id=self.ven_id)
+                )
+        self.registered = True
+        self.memory.ven_id = self.ven_id
+        self.push_address = (message.transport_address or "") if not message.http_pull_model else ""
+        return self.created(message.request_id)
+
+    def created(self, request_id: str) -> CreatedPartyRegistration:
+        """What the harness offers as a VTN."""
+        return CreatedPartyRegistration(
+            response=EiResponse(request_id=request_id),
+            registration_id=self.memory.registration_id if self.registered else None,
+            ven_id=self.ven_id if self.registered else None,
+            vtn_id=VTN_ID,
+            profiles=(Profile(name=ProfileName.B, transports=(TransportName.SIMPLE_HTTP,)),),
+            poll_interval=None if self.with_ids_only else timedelta(seconds=self.poll_s),
+        )
+
+    def _report(self, message: RegisterReport | UpdateReport | CreateReport) -> Message:
+        match message:
+            case RegisterReport():
+                requests, self.piggyback = self.piggyback, ()
+                self.memory.requested.clear()
+                self.memory.requested.update({one.report_request_id: one for one in requests})
+                return RegisteredReport(
+                    response=_echo(message), requests=requests, ven_id=self.ven_id
+                )
+            case UpdateReport():
+                cancel, self.cancel_in_update = self.cancel_in_update, None
+                return UpdatedReport(response=_echo(message), cancel=cancel, ven_id=self.ven_id)
+            case CreateReport():
+                return CreatedReport(response=_echo(message), ven_id=self.ven_id)
+
+    def _next(self) -> Message:
+        """What a poll gets."""
+        if not self.registered:
+            return Response(
+                response=EiResponse(response_code="463", description="not registered"),
+                ven_id=self.ven_id,
+            )
+        if not self._queue:
+            return Response(response=EiResponse(), ven_id=self.ven_id)
+        waiting = self._queue.popleft()
+        return waiting() if callable(waiting) else waiting
+
+    def _guarded(self, message: Message) -> Message:
+        if self.registered or not isinstance(message, DistributeEvent):
+            return message
+        refusal = EiResponse(response_code="463", description="not registered")
+        return replace(message, response=refusal, events=())
+
+    def _ok(self, _message: Message) -> Response:
+        return Response(response=EiResponse(), ven_id=self.ven_id)
+
+    def forget(self) -> None:
+        """The registration is over."""
+        self.registered = False
+        self.memory.forget()
+        self.events = []
+        self._queue.clear()
+
+    def reset(self) -> None:
+        """Answer as a proper VTN again, whatever the last test wanted."""
+        self._responders.clear()
+        self.with_ids_only = False
+        self.piggyback = ()
+        self.cancel_in_update = None
+
+    # --- events ----------------------------------------------------------------------------------
+
+    def distribute_event(
+        self, response: EiResponse | None = None, *, request_id: str = ""
+    ) -> DistributeEvent:
+        """All events as they are now (rules 14, 15, 29, 50, 115)."""
+        now = drafts.utc_now()
+        live = sorted((as_of(event, now) for event in self.events), key=_place)
+        created_at = max((event.created_at for event in live), default=now)
+        message = DistributeEvent(
+            response=response or EiResponse(),
+            request_id=request_id or drafts.fresh("distribute"),
+            vtn_id=VTN_ID,
+            events=tuple(replace(event, created_at=created_at) for event in live),
+        )
+        self.memory.distribute_request_ids.append(message.request_id)
+        for event in live:
+            self.memory.events[event.event_id] = event
+        return message
+
+    async def distribute(self, *events: Event, request_id: str = "") -> None:
+        """From now on these are all events; tell the VEN."""
+        self.events = list(events)
+        if self.transport is Transport.PUSH:
+            await self.deliver(self.distribute_event(request_id=request_id))
+        else:
+            self._queue.append(lambda: self.distribute_event(request_id=request_id))
+
+    async def deliver(self, message: Message) -> None:
+        """Hand the message to the VEN, by its next poll or by push."""
+        if isinstance(message, CreateReport):
+            self.memory.requested.update({one.report_request_id: one for one in message.requests})
+        if self.transport is Transport.PULL:
+            self._queue.append(message)
+            return
+        if not self.push_address or self.push_client is None:
+            raise Failed(402, seen="no oadrTransportAddress", wanted="an address to push to")
+        async with self.push_client(self.push_address) as client:
+            exchange = await client.send(SERVICE_OF[type(message)], build(message))
+        expect(
+            exchange.status == 200,
+            rule=53,
+            seen=f"HTTP {exchange.status} to a pushed {wire_name(type(message))}",
+            wanted="HTTP 200",
+        )
+        if exchange.response:
+            answer = self.examiner.take(
+                exchange.response, exchange.response_headers, request=message, asked=False
+            )
+            if answer is not None:
+                await self._note(answer)
+
+    async def response_to(self, event: Event, within_s: float, *, rule: int = 12) -> EventResponse:
+        """The VEN's answer to this modification of the event."""
+        message = await self.received(
+            CreatedEvent,
+            within_s,
+            rule=rule,
+            where=lambda one: _response(one, event) is not None,
+            wanted=f"an answer to {event.event_id} in modification {event.modification_number}",
+        )
+        found = _response(message, event)
+        assert found is not None
+        return found
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        """The place in time to wait from."""
+        return len(self.arrivals)
+
+    async def received(
+        self,
+        kind: type[M],
+        within_s: float,
+        *,
+        rule: int,
+        where: Callable[[M], bool] = lambda _message: True,
+        wanted: str = "",
+        since: int | None = None,
+    ) -> M:
+        """The first message of this kind that fits, since the test began or since a mark.
+
+        Raises Failed for `rule` when it has not come in time.
+        """
+        begin = self.start if since is None else since
+        try:
+            async with asyncio.timeout(within_s), self._arrived:
+                while True:
+                    for arrival in self.arrivals[begin:]:
+                        message = arrival.message
+                        if isinstance(message, kind) and where(message):
+                            return message
+                    await self._arrived.wait()
+        except TimeoutError:
+            kinds = dict.fromkeys(
+                wire_name(type(arrival.message)) for arrival in self.arrivals[begin:]
+            )
+            raise Failed(
+                rule,
+                seen=f"within {within_s:g} s came {', '.join(kinds) or 'nothing'}",
+                wanted=wanted or wire_name(kind),
+            ) from None
+
+    def all_received(self, kind: type[M], *, since: int | None = None) -> Sequence[M]:
+        """Every message of this kind, oldest first."""
+        begin = self.start if since is None else since
+        return [
+            arrival.message
+            for arrival in self.arrivals[begin:]
+            if isinstance(arrival.message, kind)
+        ]
+
+    async def polled(self, times: int = 1, *, within_s: float = 0) -> None:
+        """Come back when the VEN has polled (or asked for events) so often from now on."""
+        since = self.mark()
+        patience = within_s or times * (self.poll_s * 2 + 3) + 5
+        await self.received(
+            Poll,
+            patience,
+            rule=500,
+            where=lambda _poll: len(self.all_received(Poll, since=since)) >= times,
+            since=since,
+            wanted=f"{times} polls at an interval of {self.poll_s} s",
+        )
+
+    async def anything(self) -> None:
+        """Come back when the VEN says something, whatever it is."""
+        async with self._arrived:
+            await self._arrived.wait()
+
+    async def took_queue(self, within_s: float) -> None:
+        """Come back when everything queued has been fetched by the VEN."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self._queue:
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                raise Failed(500, seen="the VEN did not poll", wanted="polls until nothing waits")
+            await self.polled(within_s=max(left, 0.1))
+
+
+def as_of(event: Event, now: datetime) -> Event:
+    """The event with its status and current values by the clock (rules 13, 14, 29)."""
+    if event.status is EventStatus.CANCELLED:
+        status = EventStatus.CANCELLED
+    else:
+        status = next(iter(statuses(event, now) - {EventStatus.COMPLETED}), EventStatus.COMPLETED)
+    signals = tuple(
+        replace(
+            signal,
+            current_value=(value_at(event, signal, now) or 0.0)
+            if status is EventStatus.ACTIVE
+            else (0.0 if signal.signal_name == "SIMPLE" else None),
+        )
+        for signal in event.signals
+    )
+    return replace(event, status=status, signals=signals)
+
+
+def over(event: Event, now: datetime) -> bool:
+    """Whether nothing of the event is to come any more."""
+    until = occupied_until(event)
+    return until is not None and until <= now
+
+
+def _place(event: Event) -> tuple[bool, float, datetime]:
+    active = event.status is EventStatus.ACTIVE
+    return (not active, (event.priority or float("inf")) if active else 0.0, event.starts_at)
+
+
+def _response(message: CreatedEvent, event: Event) -> EventResponse | None:
+    return next(
+        (
+            one
+            for one in message.event_responses
+            if (one.event_id, one.modification_number)
+            == (event.event_id, event.modification_number)
+        ),
+        None,
+    )
+
+
+def _echo(message: Any) -> EiResponse:
+    return EiResponse(request_id=message.request_id)
