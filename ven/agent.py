@@ -31,6 +31,9 @@ from ven.state import State
 
 log = structlog.get_logger()
 
+LOOK_S = 30.0
+"""The longest wait for an instant: a clock that is set meanwhile moves it."""
+
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
@@ -112,10 +115,8 @@ class Agent:
             self._desk.mind_override()
             self._node.set_plan(self._desk.plan())
             next_at = self._desk.next_change_at()
-            wait_s = (next_at - self._now()).total_seconds() if next_at is not None else None
-            await self._desk.changed.wait(
-                seen, at_most_s=max(wait_s, 0.0) if wait_s is not None else None
-            )
+            wait_s = (next_at - self._now()).total_seconds() if next_at is not None else LOOK_S
+            await self._desk.changed.wait(seen, at_most_s=min(max(wait_s, 0.0), LOOK_S))
 
     async def _mind_overrides(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from ven.errors import ControlFault
 log = structlog.get_logger()
 
 LINE_LIMIT = 4 * 1024 * 1024
+ANSWER_S = 30.0
 
 
 class Exact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -166,9 +167,15 @@ async def ask(path: Path, request: Ask) -> Reply:
     except OSError as error:
         raise ControlFault(f"{path}: no VEN runs there; start it with 'ven run'.") from error
     try:
-        writer.write(msgspec.json.encode(request) + b"\n")
-        await writer.drain()
-        reply: Reply = _replies.decode(await reader.readline())
+        async with asyncio.timeout(ANSWER_S):
+            writer.write(msgspec.json.encode(request) + b"\n")
+            await writer.drain()
+            reply: Reply = _replies.decode(await reader.readline())
+    except TimeoutError as error:
+        raise ControlFault(
+            f"{path}: the VEN has not answered within {ANSWER_S:.0f} s; it may be waiting for the "
+            "VTN: see 'ven status'."
+        ) from error
     except (OSError, ValueError, msgspec.DecodeError) as error:
         raise ControlFault(f"{path}: the VEN there has stopped without an answer.") from error
     finally:

@@ -19,7 +19,7 @@ from ven.bell import Bell
 from ven.config import Settings
 from ven.errors import UnknownEvent, Unusable
 from ven.events import Party, changed_mind, take
-from ven.identifiers import new_id
+from ven.identifiers import new_id, plain
 from ven.known import Decider, KnownEvent
 from ven.node import Plan
 from ven.opting import by_override
@@ -122,7 +122,9 @@ class EventDesk:
             )
         if known.response_code != "200":
             raise UnknownEvent(f"Event '{event_id}' cannot be acted on: {known.reason}")
-        return self._change(known, opt, "person", reason or "Decided by a person at the site.")
+        return self._change(
+            known, opt, "person", plain(reason) or "Decided by a person at the site."
+        )
 
     def mind_override(self) -> None:
         """Opt out at once of what runs while the building is overridden."""

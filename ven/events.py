@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+import oadr
 from light_node.local import OverrideState
 from oadr.event import DistributeEvent, Event, EventResponse
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired
@@ -86,7 +87,10 @@ def take(
             )
             continue
         present.add(event.event_id)
-        answer = _take_one(message, event, after, party=party, now=now, draw=draw)
+        if (flaw := _flaw(event)) is not None:
+            answer = _answer(message, event, OptType.OPT_OUT, "459", flaw)
+        else:
+            answer = _take_one(message, event, after, party=party, now=now, draw=draw)
         if event.response_required is ResponseRequired.ALWAYS:
             answers.append(answer)
     for event_id, each in known.items():
@@ -178,6 +182,15 @@ def changed_mind(
         modification_number=known.event.modification_number,
         opt_type=opt,
     )
+
+
+def _flaw(event: Event) -> str | None:
+    """Why an event cannot even be kept: it has what only the schema lets pass, like odd URIs."""
+    try:
+        oadr.build(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
+    except oadr.Unbuildable as error:
+        return f"The event cannot be kept: {error}"
+    return None
 
 
 def _judge(event: Event, party: Party) -> _Judgement | None:

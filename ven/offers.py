@@ -15,8 +15,10 @@ from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import oadr
 from oadr import units
 from oadr.report import (
+    CreateReport,
     Report,
     ReportDescription,
     ReportInterval,
@@ -121,6 +123,10 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
     452 for an ID that is not offered (rule 304), 454 for finer data than is offered (rule 340) and
     for times that contradict each other (rule 317).
     """
+    try:
+        oadr.build(CreateReport(request_id="0", requests=(request,)))
+    except oadr.Unbuildable as error:
+        raise _refusal("454", f"The request cannot be kept: {error}") from error
     if request.report_specifier_id == METADATA:
         return
     offered = points(request.report_specifier_id, settings)

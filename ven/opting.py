@@ -10,6 +10,7 @@ from oadr.event import Event
 from oadr.vocabulary import OptReason, OptType
 from ven.config import WEEKDAYS, OptSettings, SiteSettings, zone
 from ven.errors import SignalFault
+from ven.identifiers import plain
 from ven.known import Decider
 from ven.setpoints import target_of
 
@@ -64,7 +65,8 @@ def by_override(
     until = override.until if override.until is not None else now + timedelta(seconds=1)
     if starts_at >= until or until <= now or (ends_at is not None and ends_at <= now):
         return None
-    why = f": {override.reason}" if override.reason else ""
+    reason = plain(override.reason)
+    why = f": {reason}" if reason else ""
     return Decision(
         opt=OptType.OPT_OUT,
         decided_by="override",

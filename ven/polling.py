@@ -29,6 +29,8 @@ from ven.state import State
 log = structlog.get_logger()
 
 DEFAULT_INTERVAL_S = 10.0
+MOST_IN_A_ROW = 100
+"""More messages than any queue holds: a VTN that never has enough is asked at the usual pace."""
 _EVENTS = "oadrDistributeEvent"
 
 
@@ -69,8 +71,10 @@ class Poller:
         Raises NotRegistered when the VTN does not know it, RegistrationEnded when it cancels.
         """
         await self.introduce()
+        in_a_row = 0
         while True:
-            if not await self.poll():
+            in_a_row = in_a_row + 1 if await self.poll() else 0
+            if in_a_row % MOST_IN_A_ROW == 0:
                 await self._sleep(self._pause_s())
 
     async def introduce(self) -> None:
@@ -113,7 +117,7 @@ class Poller:
                 return await self._rest(fault)
             self._rooms.desk.refuse(fault)
             await self._rooms.outbox.drain()
-            return True
+            return await self._rest(fault)
         self._refusals = 0
         if isinstance(message, Response):
             return False

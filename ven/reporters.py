@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 WAIT_S = 5.0
 """The longest wait for new readings at one go: so fast an event is noticed by its report."""
+LOOK_S = 30.0
+"""The longest wait by a clock that may be set meanwhile."""
 LOOK_BACK = timedelta(minutes=5)
 """How old the readings of a one-shot report may be."""
 LIVE = timedelta(seconds=60)
@@ -75,14 +77,12 @@ class UsageReporter:
             await self._fetch()
             if self._is_backlog() and await self._leave_behind():
                 return
+            await self._send_what_is_ready()
         except NodeUnreachable:
             await self._without_node(in_force)
-            return
         except NodeRefused as error:
             log.warning("readings_refused", why=str(error))
             await self._reporting.sleep(WAIT_S)
-            return
-        await self._send_what_is_ready()
 
     # --- fetching ------------------------------------------------------------------------------
 
@@ -326,7 +326,7 @@ class StatusReporter:
         pace = Pace.of(self._request)
         due = pace.due(in_force.sent)
         if now_s < due:
-            await self._reporting.node.changed.wait(seen, at_most_s=due - now_s)
+            await self._reporting.node.changed.wait(seen, at_most_s=min(due - now_s, LOOK_S))
             return
         periods = pace.periods(now_s)
         await self._send(self._moments(pace, in_force.sent, periods))

@@ -1,10 +1,13 @@
+import re
+import tomllib
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from doorway import SettingsFault
+from doorway import SettingsFault, decode_settings
 from tests.unit.ven.makers import settings
-from ven.config import load, zone
+from ven.config import Settings, load, zone
 
 EXAMPLE = """
 [ven]
@@ -66,3 +69,14 @@ def test_each_mistake_has_its_sentence(tables, sentence):
 )
 def test_time_zones_by_name_and_by_offset(name, hours, clock):
     assert timedelta(hours=hours) == clock.now().astimezone(zone(name)).utcoffset()
+
+
+@pytest.mark.parametrize("uncommented", [False, True])
+def test_the_settings_in_the_documentation_are_right(uncommented):
+    text = (Path(__file__).parents[3] / "docs" / "ven.md").read_text()
+    example = re.search(r"```toml\n(.*?)```", text, re.DOTALL)[1]
+    if uncommented:
+        example = re.sub(r"(?m)^# (?=[a-z_]+ = )", "", example)
+    found = decode_settings(tomllib.loads(example), Settings, source="docs", folder=Path())
+
+    assert found.site.resource_id == "town-hall"

@@ -222,6 +222,12 @@ def test_one_bad_event_harms_none_of_the_others():  # rule 19
     ]
 
 
+def test_an_event_that_cannot_be_kept_is_refused_and_the_others_are_not():
+    odd = event("odd", market_context="http://market.example/\u00fc b")
+
+    assert said(taken(odd, event())) == [("odd", "459", "optOut"), ("e", "200", "optIn")]
+
+
 def test_the_second_of_two_equal_event_ids_is_refused():
     assert said(taken(event(), event())) == [("e", "200", "optIn"), ("e", "459", "optOut")]
 

@@ -181,6 +181,25 @@ async def test_a_node_that_is_away_gives_placeholders_and_catches_up(ven):  # ru
     assert every_four(sorted(good))
 
 
+async def test_a_node_that_goes_while_a_backlog_is_drained_is_waited_for(ven):
+    start = ven.clock.now()
+    down, up = start + timedelta(minutes=10), start + timedelta(minutes=70)
+    ven.vtn.is_down = lambda: down <= ven.clock.now() < up
+    moments = iter([False] * 40 + [True] * 3)
+    ven.node.is_away = lambda: ven.clock.now() > up and next(moments, False)
+
+    async def wait(seen, *, at_most_s=None):
+        ven.clock.advance(at_most_s)
+
+    ven.node.changed.wait = wait
+    sent = Sent(ven, takes_s=5)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=6000, request=request)
+
+    assert next(moments, None) is None
+    assert every_four(sent.seconds)
+
+
 async def test_minutes_are_means_and_exactly_as_many_as_asked_for(ven):  # test R1_3160
     start = ven.clock.now()
     sent = Sent(ven)

@@ -219,6 +219,19 @@ async def test_polls_go_on_at_once_until_nothing_waits(ven):  # rule 500
     assert slept == [10.0]  # the VTN's interval
 
 
+async def test_a_vtn_that_never_has_enough_is_asked_at_the_usual_pace(ven):
+    ven.vtn.script[Poll] = lambda _: RegisterReport(request_id="r")
+
+    async def sleep(seconds):
+        raise asyncio.CancelledError
+
+    ven.poller._sleep = sleep
+    with contextlib.suppress(asyncio.CancelledError):
+        await ven.poller.run()
+
+    assert len(ven.vtn.of(Poll)) == 100
+
+
 async def test_the_sites_own_interval_goes_first(make_ven):
     ven = make_ven(polling={"interval_s": 0.25, "jitter": 0.0})
 
@@ -258,8 +271,10 @@ async def test_events_that_cannot_be_read_are_answered_as_a_whole(ven):  # rule 
         raise Unusable("NaN", response_code="459", message="oadrDistributeEvent", request_id="d-9")
 
     ven.vtn.script[Poll] = garbled
+    before = ven.clock.now()
     assert await ven.poller.poll()
 
+    assert ven.clock.now() - before >= timedelta(seconds=1)  # it may come again and again
     (answer,) = ven.vtn.of(CreatedEvent)
     assert (
         answer.response.response_code,
@@ -382,6 +397,18 @@ def test_there_is_nothing_to_decide_about_what_is_not_there(ven, event_id, sente
     ven.state.put_event(known(event("odd"), response_code="460"))
     with pytest.raises(UnknownEvent, match=sentence):
         ven.desk.opt(event_id, OptType.OPT_OUT)
+
+
+def test_what_people_write_cannot_break_the_wire(ven):
+    ven.clock.advance(3700)
+    ven.state.put_event(known())
+    ven.override = OverrideState(active=True, reason="lift\x00\nstuck \ud800" + "!" * 999)
+    ven.desk.mind_override()
+
+    (answer,) = ven.state.answers()
+    description = answer.message.event_responses[0].description
+    assert description.startswith("Overridden at the building: lift stuck !!!")
+    assert len(description) < 250
 
 
 def test_an_override_opts_out_of_what_runs_and_only_once(ven):
