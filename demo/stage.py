@@ -113,6 +113,9 @@ token_file = "operator.token"
 
 [store]
 url = "sqlite:///vtn.db"
+
+[reports]
+back_s = 8  # 60 in the field; here somebody is waiting to see readings
 """
 
 
@@ -136,6 +139,10 @@ host = "127.0.0.1"
 port = {stage.ports.broker}
 ems = "{EMS}"
 
+[ring]
+path = "ring.db"
+commit_s = 4  # 60 in the field, to spare the SD card
+
 [guard]
 max_reduction_w = 150_000
 """
@@ -147,6 +154,7 @@ def _ven_toml(stage: Stage) -> str:
 name = "{VEN_ID}"
 cert = "{stage.ven_certificate}"
 key = "{stage.certs / f"{VEN_ID}.key"}"
+state = "ven.db"
 
 [vtn]
 url = "https://127.0.0.1:{stage.ports.openadr}"

@@ -26,10 +26,12 @@ from vtn.views import EventCurtailment, EventView, Measurements, Ven, VenCurtail
 
 REDUCTION_KW = 60
 DURATION_S = 36
-NOTICE_S = 6
+NOTICE_S = 12
+RAMP_UP_S = 8
 SAMPLE_S = 4.0
 BEFORE_S = 24
-"""How much is shown before the event's start."""
+AFTER_S = 12
+"""How much is shown before the event's start and after its end."""
 
 T = TypeVar("T")
 
@@ -183,6 +185,7 @@ class Story:
                     *("vtn", "event", "publish", "--signal", "LOAD_DISPATCH", "--type", "delta"),
                     *("--value", str(-REDUCTION_KW), "--unit", "kW", "--ven", VEN_ID),
                     *("--start", f"now+{NOTICE_S}s", "--duration", f"{DURATION_S}s"),
+                    *("--ramp-up", f"{RAMP_UP_S}s"),
                     *("--comment", "demonstration", "--json"),
                     *("--config", str(self._stage.vtn_toml)),
                 ]
@@ -198,7 +201,7 @@ class Story:
             return event
 
     async def _follow(self, operator: OperatorClient, event: EventView) -> None:
-        """Watch until the event is over and its last reading had time to arrive."""
+        """Watch until the event is over, and the load's return with it."""
         assert event.ends_at is not None
         told: set[str] = set()
         async with self._step("follow the event"):
@@ -206,9 +209,11 @@ class Story:
                 now = datetime.now(UTC)
                 await self._look(operator, event, now)
                 await self._tell_progress(operator, event, told)
-                if now >= event.ends_at and await self._all_here(operator, event):
+                newest = self._view.figures.newest_at or 0.0
+                shown = newest >= event.ends_at.timestamp() + AFTER_S - SAMPLE_S
+                if shown and await self._all_here(operator, event):
                     break
-                if now > event.ends_at + timedelta(seconds=20):
+                if now > event.ends_at + timedelta(seconds=AFTER_S + 15):
                     break  # what is missing then, the result says
                 self._cast.check()
                 await asyncio.sleep(0.5)
@@ -265,11 +270,12 @@ class Story:
             figures.trace.clear()
             figures.trace.extend(known)
             figures.measured_w = known[-1] if known else None
+            figures.newest_at = found.starts_at[-1]
             figures.age_s = now.timestamp() - found.starts_at[-1]
-        curtailment = await _ask(operator, EventCurtailment, "curtailments", event.event_id)
-        steps = curtailment.vens[0].steps if curtailment is not None and curtailment.vens else ()
-        baselines = [step.baseline_w for step in steps if step.baseline_w is not None]
-        figures.baseline_w = baselines[-1] if baselines else None
+        with contextlib.suppress(Fault):  # the node has no baseline before the event has begun
+            async with LocalClient(self._stage.socket) as node:
+                baseline = (await node.curtailment(event.event_id)).baseline
+            figures.baseline_w = baseline[-1][1] if baseline else None
 
     async def _tell_progress(
         self, operator: OperatorClient, event: EventView, told: set[str]

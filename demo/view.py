@@ -25,7 +25,7 @@ _BAR_CELLS = 46
 
 @dataclass(slots=True)
 class Figures:
-    """The event as it is known at the VTN by now; power in W, None while unknown."""
+    """The event as it is by now; power in W, None while unknown."""
 
     starts_in_s: float | None = None
     progress: float | None = None
@@ -34,7 +34,8 @@ class Figures:
     baseline_w: float | None = None
     measured_w: float | None = None
     age_s: float | None = None
-    """How old the newest reading at the VTN is."""
+    """How old the newest reading at the VTN is, and when it was taken (seconds since 1970)."""
+    newest_at: float | None = None
     trace: deque[float] = field(default_factory=lambda: deque(maxlen=60))
 
     @property
@@ -91,7 +92,7 @@ class View:
             beats.add_row(f"{at:.1f} s", who, what)
         return Group(
             Panel(beats, title="from an event to verified curtailment", title_align="left"),
-            Panel(self._event(), title="the event, as the VTN sees it", title_align="left"),
+            Panel(self._event(), title="the event, live", title_align="left"),
         )
 
     def _event(self) -> RenderableType:

@@ -31,6 +31,9 @@ LEAST_W: Final = 1_000.0
 """A claim agrees within this share of what was ordered, and at least within this much."""
 COVERAGE: Final = 0.95
 """With fewer readings than this share of those expected the result is remarked on."""
+_MEASURED: Final = ("Quality Good",)
+_FALLBACK: Final = "Quality Uncertain"
+_ESTIMATES: Final = ("Quality Good", _FALLBACK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +80,8 @@ class Curtailment:
     """What the node says it delivered, over the intervals it has reported."""
     samples_expected: int
     samples_received: int
+    fallback: bool
+    """The node had to work out its baseline by a fallback method: it has too few like days."""
     agrees: bool
     """Readings, baseline and claim are there, and they say the same: there is no remark."""
     remarks: tuple[str, ...]
@@ -89,7 +94,11 @@ class Curtailment:
 
 
 def verified(inputs: CurtailmentInputs, *, now: datetime) -> Curtailment:
-    """`verify` on what the store holds; values of bad or uncertain quality do not count."""
+    """`verify` on what the store holds; readings of bad or uncertain quality do not count.
+
+    A baseline of uncertain quality is the node's way to say that it had to use a fallback method:
+    it counts, and is shown as such.
+    """
     record = inputs.record
     ended_at = None
     if record.event.status is EventStatus.CANCELLED:
@@ -97,9 +106,10 @@ def verified(inputs: CurtailmentInputs, *, now: datetime) -> Curtailment:
         ended_at = last.modified_at or last.created_at
     return verify(
         record.event,
-        baseline=good(inputs.baseline),
-        deviation=good(inputs.deviation),
-        measured=good(inputs.measured),
+        baseline=kept(inputs.baseline, _ESTIMATES),
+        deviation=kept(inputs.deviation, _ESTIMATES),
+        fallback=any(word.startswith(_FALLBACK) for word in inputs.baseline.quality),
+        measured=kept(inputs.measured, _MEASURED),
         granularity_s=inputs.granularity_s or 0.0,
         interval_s=inputs.claim_granularity_s or INTERVAL_S,
         now=now,
@@ -107,14 +117,14 @@ def verified(inputs: CurtailmentInputs, *, now: datetime) -> Curtailment:
     )
 
 
-def good(series: Series) -> Points:
-    """The values one can settle on: finite, and of good quality where the VEN says which."""
-    kept = [
+def kept(series: Series, qualities: tuple[str, ...]) -> Points:
+    """The values one can settle on: finite, and of one of these qualities where the VEN says."""
+    points = [
         (at, value)
         for at, value, quality in zip(series.starts_at, series.values, series.quality, strict=True)
-        if math.isfinite(value) and (not quality or quality.startswith("Quality Good"))
+        if math.isfinite(value) and (not quality or quality.startswith(qualities))
     ]
-    return Points(starts_at=[at for at, _ in kept], values=[value for _, value in kept])
+    return Points(starts_at=[at for at, _ in points], values=[value for _, value in points])
 
 
 def verify(
@@ -127,6 +137,7 @@ def verify(
     now: datetime,
     interval_s: float = INTERVAL_S,
     ended_at: datetime | None = None,
+    fallback: bool = False,
 ) -> Curtailment:
     """Recompute one VEN's curtailment; `ended_at` is when a cancelled event was cancelled.
 
@@ -179,6 +190,7 @@ def verify(
         samples_expected=expected,
         samples_received=len(readings),
         agrees=not remarks,
+        fallback=fallback,
         remarks=remarks,
         steps=_steps(first, order, levels, readings, claims),
     )

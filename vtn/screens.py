@@ -315,6 +315,8 @@ def curtailment(found: EventCurtailment, *, steps: bool) -> None:
         empty="No VEN is targeted.",
     )
     for ven in found.vens:
+        if ven.fallback:
+            _say(f"{ven.ven_id}: Its baseline is by a fallback method: it has too few like days.")
         for remark in ven.remarks if ven.opt != OptType.OPT_OUT else ():
             _say(f"{ven.ven_id}: {remark}")
     if steps:

@@ -392,6 +392,7 @@ class VenCurtailment(msgspec.Struct, frozen=True, kw_only=True):
     claimed_w: float | None
     samples_expected: int
     samples_received: int
+    fallback: bool
     agrees: bool
     remarks: tuple[str, ...]
     steps: tuple[Step, ...]
@@ -410,6 +411,7 @@ class VenCurtailment(msgspec.Struct, frozen=True, kw_only=True):
             claimed_w=found.claimed_w,
             samples_expected=found.samples_expected,
             samples_received=found.samples_received,
+            fallback=found.fallback,
             agrees=found.agrees,
             remarks=found.remarks,
             steps=found.steps,

@@ -1,4 +1,5 @@
 import math
+from array import array
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from oadr.event import Event, Signal, SignalInterval
 from oadr.units import power
 from oadr.vocabulary import EventStatus, ScaleCode, SignalType
-from vtn.curtailment import INTERVAL_S, Curtailment, Points, verify
+from vtn import records
+from vtn.curtailment import INTERVAL_S, Curtailment, Points, verified, verify
 
 START = datetime(2030, 1, 9, 14, tzinfo=UTC)
 FIRST = START.timestamp()
@@ -374,3 +376,44 @@ def test_expected_is_never_less_than_received_and_at_most_one_reading_a_tick(
     )
 
     assert 0 <= found.samples_received <= found.samples_expected <= 150
+
+
+@pytest.mark.parametrize(
+    ("word", "delivered", "fallback"),
+    [
+        ("Quality Good - Non Specific", 100.0, False),
+        ("Quality Uncertain - Non Specific", 100.0, True),
+        ("Quality Bad - Non Specific", None, False),
+    ],
+)
+def test_a_fallback_baseline_counts_and_is_shown_as_such(word, delivered, fallback) -> None:
+    def series(r_id: str, step: float, values: list[float], quality: str) -> records.Series:
+        return records.Series(
+            point=records.Point(ven_id="v", r_id=r_id, unit="W"),
+            starts_at=array("d", (START.timestamp() + step * n for n in range(len(values)))),
+            values=array("d", values),
+            quality=(quality,) * len(values),
+        )
+
+    record = records.EventRecord(
+        event=event((10, -200)),
+        ven_ids=("v",),
+        published_at=START,
+        published_by="anna",
+        history=(),
+        answers={},
+        deliveries={},
+    )
+    inputs = records.CurtailmentInputs(
+        record=record,
+        ven_id="v",
+        baseline=series("baseline", 60, [500.0] * 10, word),
+        deviation=series("deviation", 60, [-100.0] * 10, word),
+        measured=series("power", 4, [400.0] * 150, "Quality Good - Non Specific"),
+        granularity_s=4.0,
+        claim_granularity_s=60.0,
+    )
+
+    found = verified(inputs, now=START + timedelta(hours=1))
+
+    assert (delivered, fallback) == (found.delivered_w, found.fallback)
