@@ -287,7 +287,8 @@ async def test_a_restart_in_the_middle_keeps_the_plan_and_answers_nothing_twice(
     await vtn.until(lambda: site.node.steps)
     before = site.node.steps
     await vtn.until(lambda: vtn.reported("usage", "power"))
-    await asyncio.sleep(0.3)  # the answer's acknowledgement is on its way to the VEN's disk
+    while not json.loads((await site.run("events", "--json"))[1])[0]["acknowledged"]:
+        pass  # its acknowledgement is on its way to the VEN's disk
     await site.stop(signal.SIGKILL)
     site.node.plans.clear()
     asked = len(vtn.of(RequestEvent))
@@ -375,7 +376,6 @@ async def test_a_vtn_that_forgot_the_ven_gets_a_new_registration_and_the_load_st
     await site.start()
     await vtn.until(lambda: site.node.steps)
     await vtn.until(lambda: vtn.of(Poll))
-    await asyncio.sleep(0.6)  # else the loss is too fresh, and the VEN pauses
     plans = len(site.node.plans)
     refused = EiResponse(response_code="463", description="who?")
 
