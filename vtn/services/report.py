@@ -274,10 +274,11 @@ async def update(office: Office, caller: Caller, message: UpdateReport) -> Updat
         count = await measurements.store(connection, found)
         await reports.touch(connection, ids, at=at)
         once = [name for name, one in known.items() if not one.request.report_back]
-        await reports.set_state(
-            connection, once, RequestState.COMPLETED, instead_of=(RequestState.ACTIVE,)
-        )
-        cancel = await _cancel_due(connection, caller, at)
+        if once:
+            await reports.set_state(
+                connection, once, RequestState.COMPLETED, instead_of=(RequestState.ACTIVE,)
+            )
+        cancel = await _cancel_due(office, caller, connection, at)
         await note_ven(
             connection,
             caller,
@@ -328,9 +329,11 @@ async def _read(
 
 
 async def _cancel_due(
-    connection: AsyncConnection, caller: Caller, at: datetime
+    office: Office, caller: Caller, connection: AsyncConnection, at: datetime
 ) -> CancelReport | None:
     """The first cancellation that was not handed out yet."""
+    if not caller.entry.is_due(office.now()):
+        return None
     for one in await outbox.waiting(connection, caller.ven_id):
         if one.kind == "oadrCancelReport" and one.handed_at is None:
             message = oadr.parse(await outbox.hand_out(connection, one.number, at=at))

@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vtn.records import AuditLine
 from vtn.store.tables import AuditRow
 
+_LINE = insert(AuditRow)
+
 
 async def note(
     connection: AsyncConnection,
@@ -22,9 +24,15 @@ async def note(
 ) -> None:
     """Append a line, in the same transaction as what it speaks of."""
     await connection.execute(
-        insert(AuditRow).values(
-            at=at, actor=actor, act=act, subject=subject, outcome=outcome, detail=detail
-        )
+        _LINE,
+        {
+            "at": at,
+            "actor": actor,
+            "act": act,
+            "subject": subject,
+            "outcome": outcome,
+            "detail": detail,
+        },
     )
 
 

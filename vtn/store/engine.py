@@ -3,14 +3,16 @@
 
 SQLite runs in WAL with synchronous=FULL: what was committed survives a power cut. All its writes
 go through one connection that takes the write lock at once (BEGIN IMMEDIATE), so none of them can
-find out half-way that it came too late. PostgreSQL takes row locks where the code asks for them.
+find out half-way that it came too late (vtn.store.sqlite). PostgreSQL takes row locks where the
+code asks for them.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alembic import command
 from alembic.config import Config
@@ -22,14 +24,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from vtn.errors import Invalid, NotAtHead, StoreError, StoreUnavailable
+from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
-_BUSY_MS = 5000
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    f"PRAGMA busy_timeout={_BUSY_MS}",
+    f"PRAGMA busy_timeout={BUSY_MS}",
 )
 
 
@@ -55,7 +57,7 @@ class Store:
                 + "; run vtn init."
             )
         if make_url(url).get_backend_name() == "sqlite":
-            return cls(_sqlite(url, pool_size=4, begin="BEGIN"), _sqlite_writer(url))
+            return cls(_sqlite_reader(url), _sqlite_writer(url))
         engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
         return cls(engine, engine)
 
@@ -126,26 +128,35 @@ def _engine(url: str) -> AsyncEngine:
     return create_async_engine(url, pool_size=1)
 
 
+def _sqlite_reader(url: str) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=30)
+    _prepare(engine)
+    event.listen(
+        engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN")
+    )
+    return engine
+
+
 def _sqlite_writer(url: str) -> AsyncEngine:
-    return _sqlite(url, pool_size=1, begin="BEGIN IMMEDIATE")
+    inline = make_url(url).set(drivername=DRIVER)
+    engine = create_async_engine(inline, pool_size=1, max_overflow=0, pool_timeout=30)
+    _prepare(engine)
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def _began(connection: Connection) -> None:
+        begin_immediate(cast("sqlite3.Connection", connection.connection.driver_connection))
+
+    return engine
 
 
-def _sqlite(url: str, *, pool_size: int, begin: str) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=pool_size, max_overflow=0, pool_timeout=30)
-
+def _prepare(engine: AsyncEngine) -> None:
     @event.listens_for(engine.sync_engine, "connect")
-    def _connected(connection: Any, _record: object) -> None:  # the driver's own connection
+    def _connected(connection: Any, _record: object) -> None:  # sqlite3's or aiosqlite's
         connection.isolation_level = None  # the driver must not begin transactions by itself
         cursor = connection.cursor()
         for pragma in _PRAGMAS:
             cursor.execute(pragma)
         cursor.close()
-
-    @event.listens_for(engine.sync_engine, "begin")
-    def _began(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
 
 
 @contextmanager

@@ -4,7 +4,8 @@
 from array import array
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import RowMapping, select, tuple_, update
+from sqlalchemy import RowMapping, bindparam, select, tuple_, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.blocks import BLOCK_S, Block, merge, pack, split, unpack
@@ -15,6 +16,27 @@ from vtn.store.tables import BlockRow, SeriesRow
 NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
 """Values in these are kept as 32-bit floats; all others (counters above all) as 64-bit."""
 _FLAGS = frozenset({"online", "manualOverride"})
+
+# Statements of the hot path are built once: building one costs more than running it.
+_BLOCKS = select(BlockRow.series, BlockRow.starts_at, BlockRow.samples).where(
+    tuple_(BlockRow.series, BlockRow.starts_at).in_(bindparam("keys", expanding=True))
+)
+_SERIES = (
+    select(SeriesRow.__table__)
+    .where(
+        tuple_(SeriesRow.ven_id, SeriesRow.r_id, SeriesRow.facet).in_(
+            bindparam("keys", expanding=True)
+        )
+    )
+    .order_by(SeriesRow.number)
+    .with_for_update()
+)
+_PUT_BLOCK = {
+    dialect.__name__.rpartition(".")[2]: (put := dialect.insert(BlockRow)).on_conflict_do_update(
+        index_elements=["series", "starts_at"], set_={"samples": put.excluded.samples}
+    )
+    for dialect in (sqlite, postgresql)
+}
 
 
 async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
@@ -35,19 +57,11 @@ async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
         for start, block in split(one.starts_at, one.values, one.quality).items():
             earlier = fresh.get((number, start))
             fresh[number, start] = block if earlier is None else merge(earlier, block)
-    stored = await connection.execute(
-        select(BlockRow.series, BlockRow.starts_at, BlockRow.samples).where(
-            tuple_(BlockRow.series, BlockRow.starts_at).in_(list(fresh))
-        )
-    )
+    stored = await connection.execute(_BLOCKS, {"keys": list(fresh)})
     for number, start, packed in stored:
         fresh[number, start] = merge(unpack(packed), fresh[number, start])
-    statement = insert_into(connection, BlockRow)
     await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=["series", "starts_at"],
-            set_={"samples": statement.excluded.samples},
-        ),
+        _PUT_BLOCK[connection.dialect.name],
         [
             {"series": number, "starts_at": start, "samples": pack(block, wide=wide[number])}
             for (number, start), block in fresh.items()
@@ -113,16 +127,9 @@ def _key(point: Point) -> _Key:
 async def _numbers(connection: AsyncConnection, wanted: Iterable[Point]) -> Mapping[_Key, int]:
     """The number of each series, made if need be, locked in ascending order."""
     by_key = {_key(point): point for point in wanted}
-    columns = (SeriesRow.ven_id, SeriesRow.r_id, SeriesRow.facet)
-    query = (
-        select(SeriesRow.__table__)
-        .where(tuple_(*columns).in_(list(by_key)))
-        .order_by(SeriesRow.number)
-        .with_for_update()
-    )
     found: dict[_Key, tuple[int, Point]] = {}
     for _attempt in range(2):
-        for row in (await connection.execute(query)).mappings():
+        for row in (await connection.execute(_SERIES, {"keys": list(by_key)})).mappings():
             found[row["ven_id"], row["r_id"], row["facet"]] = row["number"], _point(row)
         missing = [point for key, point in sorted(by_key.items()) if key not in found]
         if not missing:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
@@ -29,6 +29,19 @@ class Waiting:
     subjects: tuple[str, ...]
     """The reportRequestIDs it is about."""
     handed_at: datetime | None
+
+
+_WAITING = (
+    select(
+        MessageRow.number,
+        MessageRow.kind,
+        MessageRow.request_id,
+        MessageRow.subjects,
+        MessageRow.handed_at,
+    )
+    .where(MessageRow.ven_id == bindparam("ven"))
+    .order_by(MessageRow.number)
+)
 
 
 async def put(
@@ -58,17 +71,7 @@ async def put(
 
 async def waiting(connection: AsyncConnection, ven_id: str) -> list[Waiting]:
     """The whole queue of a VEN, oldest first."""
-    rows = await connection.execute(
-        select(
-            MessageRow.number,
-            MessageRow.kind,
-            MessageRow.request_id,
-            MessageRow.subjects,
-            MessageRow.handed_at,
-        )
-        .where(MessageRow.ven_id == ven_id)
-        .order_by(MessageRow.number)
-    )
+    rows = await connection.execute(_WAITING, {"ven": ven_id})
     return [
         Waiting(
             number=number,

@@ -4,7 +4,7 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, case, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.report import Report, ReportRequest
@@ -13,6 +13,33 @@ from vtn.store.documents import decode, encode
 from vtn.store.tables import OfferRow, RequestRow
 
 _OPEN = (RequestState.ASKED.value, RequestState.ACTIVE.value, RequestState.CANCELLING.value)
+
+# Statements of the hot path are built once: building one costs more than running it.
+_OFFERS = (
+    select(OfferRow.document, OfferRow.received_at)
+    .where(OfferRow.ven_id == bindparam("ven"))
+    .order_by(OfferRow.specifier_id)
+)
+_OFFERS_NAMED = _OFFERS.where(OfferRow.specifier_id.in_(bindparam("ids", expanding=True)))
+_REQUESTS = (
+    select(RequestRow.__table__)
+    .where(RequestRow.ven_id == bindparam("ven"))
+    .order_by(RequestRow.asked_at, RequestRow.report_request_id)
+)
+_REQUESTS_NAMED = _REQUESTS.where(
+    RequestRow.report_request_id.in_(bindparam("ids", expanding=True))
+)
+_TOUCH = (
+    update(RequestRow)
+    .where(RequestRow.report_request_id.in_(bindparam("ids", expanding=True)))
+    .values(
+        last_update_at=bindparam("now"),
+        state=case(
+            (RequestRow.state == RequestState.ASKED.value, RequestState.ACTIVE.value),
+            else_=RequestRow.state,
+        ),
+    )
+)
 
 
 async def replace_offers(
@@ -35,12 +62,14 @@ async def offers(
     connection: AsyncConnection, ven_id: str, *, specifier_ids: Collection[str] | None = None
 ) -> list[Offer]:
     """What a VEN offers, or some of it, by reportSpecifierID."""
-    query = select(OfferRow.document, OfferRow.received_at).where(OfferRow.ven_id == ven_id)
-    if specifier_ids is not None:
-        query = query.where(OfferRow.specifier_id.in_(list(specifier_ids)))
+    if specifier_ids is None:
+        rows = await connection.execute(_OFFERS, {"ven": ven_id})
+    else:
+        named = {"ven": ven_id, "ids": list(specifier_ids)}
+        rows = await connection.execute(_OFFERS_NAMED, named)
     return [
         Offer(ven_id=ven_id, report=decode(document, Report), received_at=received_at)
-        for document, received_at in await connection.execute(query.order_by(OfferRow.specifier_id))
+        for document, received_at in rows
     ]
 
 
@@ -62,12 +91,10 @@ async def requests(
     connection: AsyncConnection, ven_id: str, *, ids: Collection[str] | None = None
 ) -> list[RequestRecord]:
     """What was asked of a VEN, oldest first; with `ids` those of them that are this VEN's."""
-    query = select(RequestRow.__table__).where(RequestRow.ven_id == ven_id)
-    if ids is not None:
-        query = query.where(RequestRow.report_request_id.in_(list(ids)))
-    rows = await connection.execute(
-        query.order_by(RequestRow.asked_at, RequestRow.report_request_id)
-    )
+    if ids is None:
+        rows = await connection.execute(_REQUESTS, {"ven": ven_id})
+    else:
+        rows = await connection.execute(_REQUESTS_NAMED, {"ven": ven_id, "ids": list(ids)})
     return [
         RequestRecord(
             ven_id=row["ven_id"],
@@ -106,11 +133,7 @@ async def set_state(
 
 async def touch(connection: AsyncConnection, ids: Iterable[str], *, at: datetime) -> None:
     """Values came for these requests; a VEN that sends them has taken the request on."""
-    wanted = list(ids)
-    await connection.execute(
-        update(RequestRow).where(RequestRow.report_request_id.in_(wanted)).values(last_update_at=at)
-    )
-    await set_state(connection, wanted, RequestState.ACTIVE, instead_of=(RequestState.ASKED,))
+    await connection.execute(_TOUCH, {"ids": list(ids), "now": at})
 
 
 async def cancel_all(
