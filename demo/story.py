@@ -25,12 +25,12 @@ from vtn.operator_client import OperatorClient
 from vtn.views import EventCurtailment, EventView, Measurements, Ven, VenCurtailment
 
 REDUCTION_KW = 60
-DURATION_S = 36
-NOTICE_S = 12
+DURATION_S = 32
+NOTICE_S = 10
 RAMP_UP_S = 8
 SAMPLE_S = 4.0
 BEFORE_S = 24
-AFTER_S = 12
+AFTER_S = 8
 """How much is shown before the event's start and after its end."""
 
 T = TypeVar("T")
