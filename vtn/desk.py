@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import oadr
 from oadr.event import Event
 from oadr.registration import CancelPartyRegistration, RequestReregistration
 from oadr.report import CancelReport, CreateReport, Report, ReportRequest
@@ -357,9 +358,12 @@ class Desk:
             await reports.ask(connection, record)
             request_id = self._office.new_id()
             message = CreateReport(request_id=request_id, requests=(request,), ven_id=ven_id)
-            await outbox.put(
-                connection, ven_id, message, at=at, request_id=request_id, subjects=[name]
-            )
+            try:
+                await outbox.put(
+                    connection, ven_id, message, at=at, request_id=request_id, subjects=[name]
+                )
+            except oadr.Unbuildable as error:
+                raise InvalidReportRequest(f"The request cannot be sent: {error}") from error
             await self._note(connection, by, "request report", f"report:{name}", at, detail=ven_id)
         self._office.directory.wake([ven_id])
         return record
@@ -492,11 +496,7 @@ class Desk:
         now = self._office.now()
         entries = [one for one in self._office.directory.entries() if one.ven.revoked_at is None]
         async with self._office.store.read() as connection:
-            statuses = [
-                one.event.status
-                for status in (EventStatus.ACTIVE, EventStatus.NEAR, EventStatus.FAR)
-                for one in await events.records(connection, now, status=status)
-            ]
+            statuses = await events.live_statuses(connection, now)
             waiting = await outbox.count(connection)
         return Health(
             at=now,

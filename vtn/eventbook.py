@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
-from oadr.event import Baseline, Event, Signal, SignalInterval
+import oadr
+from oadr.event import Baseline, DistributeEvent, Event, Signal, SignalInterval
 from oadr.target import Target
 from oadr.vocabulary import EventStatus, ResponseRequired, SignalName, SignalType
 from vtn.errors import InvalidEvent
@@ -29,6 +30,8 @@ SILENT_ATTEMPTS = 3
 """Hand-outs of what wants no answer, where it cannot be known that the VEN got it."""
 
 _ZERO = timedelta(0)
+_LONGEST = timedelta(days=3660)
+_LAST_YEAR = 9000
 _STATUS_ORDER = {
     EventStatus.ACTIVE: 0,
     EventStatus.NEAR: 1,
@@ -209,9 +212,10 @@ def _past(event: Event, now: datetime) -> list[tuple[str, list[tuple[datetime, f
 def _finished(draft: Event, *, event_id: str, number: int, now: datetime) -> Event:
     """A checked draft with everything the VTN sets itself."""
     _check(draft)
+    _check_calendar(draft)
     ids = [signal.signal_id for signal in draft.signals]
-    free = (text for index in range(len(ids) * 2) if (text := f"signal-{index}") not in ids)
-    return dataclasses.replace(
+    free_ids = (text for index in range(len(ids) * 2) if (text := f"signal-{index}") not in ids)
+    event = dataclasses.replace(
         draft,
         event_id=event_id,
         modification_number=number,
@@ -223,7 +227,7 @@ def _finished(draft: Event, *, event_id: str, number: int, now: datetime) -> Eve
         signals=tuple(
             dataclasses.replace(
                 signal,
-                signal_id=signal.signal_id or next(free),
+                signal_id=signal.signal_id or next(free_ids),
                 intervals=_counted(signal.intervals),
                 current_value=None,
             )
@@ -231,6 +235,11 @@ def _finished(draft: Event, *, event_id: str, number: int, now: datetime) -> Eve
         ),
         baseline=draft.baseline and _counted_baseline(draft.baseline),
     )
+    try:
+        oadr.build(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
+    except oadr.Unbuildable as error:  # found out now, or no VEN could be told of anything
+        raise InvalidEvent(f"The event cannot be sent: {error}") from error
+    return event
 
 
 def _counted(intervals: Sequence[SignalInterval]) -> tuple[SignalInterval, ...]:
@@ -272,6 +281,18 @@ def _check(draft: Event) -> None:
         _check_signal_target(signal)
     if draft.baseline is not None:
         _check_intervals("baseline", draft.baseline.intervals, draft.baseline.duration)
+
+
+def _check_calendar(draft: Event) -> None:
+    """Nothing may reach beyond the years that can be reckoned with."""
+    if draft.starts_at.utcoffset() is None:
+        raise InvalidEvent("The start needs a time zone; end it in Z for UTC.")
+    lengths = (draft.duration, draft.start_after, draft.notification, draft.ramp_up, draft.recovery)
+    if draft.starts_at.year > _LAST_YEAR or any(one > _LONGEST for one in lengths if one):
+        raise InvalidEvent(
+            f"Nothing may last longer than {_LONGEST.days} days or start after {_LAST_YEAR}; "
+            "an event without an end has the duration zero (rule 47)."
+        )
 
 
 def _check_intervals(what: str, intervals: Sequence[SignalInterval], duration: timedelta) -> None:

@@ -35,7 +35,7 @@ from oadr.report import (
     UpdateReport,
 )
 from oadr.vocabulary import ServiceName
-from vtn.errors import Rejected, StoreUnavailable
+from vtn.errors import Conflict, Rejected, StoreUnavailable
 from vtn.identity import caller
 from vtn.replies import kind_of, refusal, request_id_of
 from vtn.services import event, opt, poll, registration, report
@@ -112,8 +112,8 @@ class Gateway:
         except _NotHere as error:
             log.info("not found", service=service.value, reason=str(error))
             return _plain(404, str(error))
-        except StoreUnavailable:
-            log.exception("store unavailable")
+        except (StoreUnavailable, Conflict):
+            log.exception("nothing stored", service=service.value)
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
     async def _reply(

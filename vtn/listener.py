@@ -2,7 +2,7 @@
 """The HTTPS listener of the VENs: mutual TLS, POST only, and no patience for stallers.
 
 501 another method · 404 another path · 406 another content type or encoding · 411 no length ·
-413 too long · 408 too slow · 503 too much at once (rules 53, 67, 68, 511)
+413 too long · 408 too slow · 400 broken off · 503 too much at once (rules 53, 67, 68, 511)
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientPayloadError, web
 from aiohttp.web_request import BaseRequest
 
 from oadr.endpoints import MEDIA_TYPE, PREFIX
@@ -260,6 +260,8 @@ class Listener:
                 body = await request.content.read()
         except TimeoutError:
             return Answer(408, b"The body did not arrive in time.")
+        except (ConnectionError, ClientPayloadError):
+            return Answer(400, b"The connection broke before the body had arrived.")
         return await self._gateway.answer(
             service, body, certificate=connection.certificate, connection=connection.number
         )
@@ -283,7 +285,7 @@ def _wrong_headers(request: BaseRequest, max_bytes: int) -> Answer | None:
 
 def _refuse(status: int, sentence: str, *, retry_after_s: int | None = None) -> web.Response:
     """A refusal in plain text; the connection is closed where a body may still be on its way."""
-    headers = {"Connection": "close"} if status in (408, 411, 413, 501, 503) else {}
+    headers = {"Connection": "close"} if status in (400, 408, 411, 413, 501, 503) else {}
     if status == 503:
         headers["Retry-After"] = str(retry_after_s or 10)
     return web.Response(status=status, text=sentence, headers=headers)

@@ -6,6 +6,7 @@ import ssl
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 import oadr
 from oadr.endpoints import path
@@ -284,7 +285,9 @@ async def test_a_client_that_goes_away_in_the_middle_disturbs_nobody(served):
         await writer.drain()
         writer.transport.abort()
 
-        assert (await ven.poll(Response)).response.response_code == "463"
+        with capture_logs() as logged:
+            assert (await ven.poll(Response)).response.response_code == "463"
+        assert not [one for one in logged if one["log_level"] == "error"]
 
 
 async def test_a_listener_that_cannot_start_says_why(served, tmp_path):

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every service works with, and how a VEN is forgotten."""
 
+import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -29,6 +30,8 @@ class Office:
     now: Callable[[], datetime]
     new_id: Callable[[], str] = _new_id
     """Makes requestIDs, registrationIDs ...; never the same twice."""
+    _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
+    """What was read before a change may not be entered after it: a revoked VEN would be back."""
 
     @property
     def vtn_id(self) -> str:
@@ -44,9 +47,10 @@ class Office:
 
     async def refresh(self, ven_id: str) -> Ven:
         """Enter into the directory what the database says of a VEN now."""
-        async with self.store.read() as connection:
-            ven = await known_ven(connection, ven_id)
-        self.directory.put(ven)
+        async with self._refreshing:
+            async with self.store.read() as connection:
+                ven = await known_ven(connection, ven_id)
+            self.directory.put(ven)
         return ven
 
 

@@ -27,7 +27,7 @@ from vtn.identity import fitting
 from vtn.readings import data_name, samples
 from vtn.records import RequestRecord, RequestState, Samples
 from vtn.replies import ok
-from vtn.services.office import Caller, Office, note_ven
+from vtn.services.office import Caller, Office, known_ven, note_ven
 from vtn.store import measurements, outbox, reports
 from vtn.store.outbox import Waiting
 
@@ -59,6 +59,7 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
     _check_offers(message.reports)
     at = office.now()
     async with office.store.write() as connection:
+        await known_ven(connection, caller.ven_id, lock=True)
         answered = await _answered_metadata(connection, caller, message.report_request_id)
         await reports.replace_offers(connection, caller.ven_id, message.reports, at=at)
         await reports.cancel_all(connection, caller.ven_id, remark="offered anew", keep=answered)

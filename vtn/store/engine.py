@@ -23,7 +23,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from vtn.errors import Invalid, NotAtHead, StoreError, StoreUnavailable
+from vtn.errors import Conflict, Invalid, NotAtHead, StoreError, StoreUnavailable
 from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -59,7 +59,7 @@ class Store:
         if make_url(url).get_backend_name() == "sqlite":
             return cls(_sqlite_reader(url), _sqlite_writer(url))
         engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
-        return cls(engine, engine)
+        return cls(engine.execution_options(isolation_level="REPEATABLE READ"), engine)
 
     @property
     def database(self) -> str:
@@ -161,11 +161,13 @@ def _prepare(engine: AsyncEngine) -> None:
 
 @contextmanager
 def _named_faults() -> Iterator[None]:
-    """A database that does not answer is a StoreUnavailable; a broken rule of ours is a bug."""
+    """What the database says in its own words, as faults of ours."""
     try:
         yield
-    except IntegrityError:
-        raise
+    except IntegrityError as error:
+        raise Conflict(
+            "Somebody else did the same at the same moment; look at it again."
+        ) from error
     except DataError as error:
         raise Invalid(
             "A value cannot be stored: it is longer, larger or stranger than the database takes."

@@ -230,6 +230,17 @@ async def records(
     return await _records(connection, wanted[:limit], now)
 
 
+async def live_statuses(connection: AsyncConnection, now: datetime) -> list[EventStatus]:
+    """The status of each event that is not over at `now`."""
+    query = (
+        select(EventVersionRow.document)
+        .join(EventRow, _is_current())
+        .where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
+    )
+    documents = await connection.scalars(query)
+    return [status_at(decode(document, Event), now) for document in documents]
+
+
 # --- inside --------------------------------------------------------------------------------------
 
 

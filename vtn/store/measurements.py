@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements: one idempotent row per series and 15 minutes (vtn.blocks)."""
 
+import asyncio
 from array import array
 from collections.abc import Iterable, Mapping
 
@@ -15,6 +16,8 @@ from vtn.store.tables import BlockRow, SeriesRow
 
 NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
 """Values in these are kept as 32-bit floats; all others (counters above all) as 64-bit."""
+_FEW_BLOCKS = 32
+"""More than these (eight hours) are unpacked in a thread: a year takes seconds."""
 _FLAGS = frozenset({"online", "manualOverride"})
 
 # Statements of the hot path are built once: building one costs more than running it.
@@ -94,7 +97,7 @@ async def read(
     connection: AsyncConnection, point: Point, starts_at: float, ends_at: float
 ) -> Series:
     """Values of a point in [starts_at, ends_at), seconds since 1970."""
-    rows = await connection.execute(
+    found = await connection.execute(
         select(BlockRow.starts_at, BlockRow.samples)
         .join(SeriesRow, SeriesRow.number == BlockRow.series)
         .where(
@@ -106,6 +109,15 @@ async def read(
         )
         .order_by(BlockRow.starts_at)
     )
+    rows = [(start, packed) for start, packed in found]
+    if len(rows) <= _FEW_BLOCKS:
+        return _unpacked(point, rows, starts_at, ends_at)
+    return await asyncio.to_thread(_unpacked, point, rows, starts_at, ends_at)
+
+
+def _unpacked(
+    point: Point, rows: Iterable[tuple[int, bytes]], starts_at: float, ends_at: float
+) -> Series:
     instants, values, quality = array("d"), array("d"), list[str]()
     for start, packed in rows:
         block = unpack(packed)

@@ -149,3 +149,29 @@ async def test_the_directory_knows_after_a_restart_who_was_heard_of(database, tm
 
         assert clock.now() == (await house.desk.ven("0042")).last_contact_at
         assert house.office.directory.new_contacts() == {}
+
+
+async def test_a_revocation_is_not_undone_by_what_was_read_before_it(house):
+    for number in range(10):
+        ven_id = f"ven-{number}"
+        await house.let_in(ven_id)
+
+        await asyncio.gather(
+            *(house.office.refresh(ven_id) for _ in range(3)),
+            house.desk.revoke_ven(ven_id, by="anna"),
+            *(house.office.refresh(ven_id) for _ in range(3)),
+        )
+
+        assert house.office.directory.by_id(ven_id).ven.revoked_at is not None
+
+
+async def test_the_same_act_twice_at_the_same_moment_is_done_once(house):
+    await house.let_in()
+
+    done = await asyncio.gather(
+        *(house.publish(event_id="e") for _ in range(5)), return_exceptions=True
+    )
+
+    assert {"EventRecord", "Conflict"} == {type(one).__name__ for one in done}
+    assert len(await house.desk.events()) == 1
+    assert len(await house.desk.audit(subject="event:e")) == 1

@@ -290,6 +290,17 @@ PRICE = oadr.units.price_per_kwh("EUR")
             "device classes",
         ),
         ({"start_after": -S}, "startafter"),
+        (
+            {
+                "duration": timedelta(days=10**6),
+                "signals": (dispatch(SignalInterval(duration=timedelta(days=10**6), value=1.0)),),
+            },
+            "3660 days",
+        ),
+        ({"starts_at": NOW.replace(year=9999, month=12, day=31)}, "after 9000"),
+        ({"starts_at": NOW.replace(tzinfo=None)}, "time zone"),
+        ({"vtn_comment": "\x00"}, "cannot be sent"),
+        ({"market_context": "not a uri"}, "cannot be sent"),
         ({"ramp_up": timedelta(microseconds=5)}, "ramp-up"),
         (
             {
