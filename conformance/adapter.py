@@ -85,6 +85,12 @@ class VenAdapter(Protocol):
     async def restart(self, *, forget: bool) -> None:
         """Stop and start it; with `forget` all it knew is gone."""
 
+    async def register(self) -> None:
+        """A person has the VEN register again."""
+
+    async def cancel_registration(self) -> None:
+        """A person has the VEN cancel its registration and stay out."""
+
     async def opt(self, event_id: str, *, opt_in: bool) -> None:
         """A person changes the site's mind about an event."""
 

@@ -160,6 +160,7 @@ class PersonVen:
         self.abilities = {
             Ability.RESTART,
             Ability.FRESH,
+            Ability.UNREGISTER,
             Ability.OPT,
             Ability.OPT_SCHEDULE,
         }
@@ -176,6 +177,12 @@ class PersonVen:
     async def restart(self, *, forget: bool) -> None:
         memory = " with everything forgotten (registration, events, reports)" if forget else ""
         await _ask(f"Restart the VEN{memory}.")
+
+    async def register(self) -> None:
+        await _ask("At the VEN have it register again.")
+
+    async def cancel_registration(self) -> None:
+        await _ask("At the VEN cancel its registration.")
 
     async def opt(self, event_id: str, *, opt_in: bool) -> None:
         await _ask(f"At the VEN opt {'in to' if opt_in else 'out of'} the event {event_id}.")

@@ -30,7 +30,7 @@ from oadr.report import (
     UpdateReport,
 )
 
-FIRST_CONTACT_S = 90.0
+FIRST_CONTACT_S = 70.0
 """How long a VEN that was just started may take to register."""
 SETTLE_S = 20.0
 """How long an answer over the next poll may take."""
@@ -129,6 +129,10 @@ class VenBench:
     ) -> Event:
         """SIMPLE at one level."""
         return self.draft([drafts.simple(level, self.span(minutes))], starts_at=starts_at)
+
+    async def quiet(self) -> None:
+        """Give the VEN the time of some polls."""
+        await asyncio.sleep(SOME_POLLS * self.setup.poll_s + 0.5)
 
     # --- reports ---------------------------------------------------------------------------------
 

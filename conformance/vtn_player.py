@@ -79,10 +79,19 @@ class VtnPlayer:
         """Rides along in the next oadrRegisteredReport."""
         self.cancel_in_update: CancelReport | None = None
         """Rides along in the next oadrUpdatedReport."""
+        self.keep_events = False
+        """A new registration leaves `events` as they are."""
+        self.tls_version = ""
+        """What was agreed with the VEN last."""
+        self.refusals: list[datetime] = []
+        """When requests were turned away by HTTP 503."""
+        self._refuse_next = 0
+        self._refuse_until: datetime | None = None
+        self._garbage: deque[bytes] = deque()
         self.arrivals: list[Arrival] = []
         self.start = 0
         """Arrivals before this are of earlier tests."""
-        self._queue: deque[Message | Callable[[], Message]] = deque()
+        self._queue: deque[Message | Outgoing | Callable[[], Message]] = deque()
         self._responders: list[tuple[type, Respond, int]] = []
         self._arrived = asyncio.Condition()
 
@@ -90,6 +99,10 @@ class VtnPlayer:
 
     async def handle(self, incoming: Incoming) -> Outgoing:
         """Answer one request of the VEN."""
+        self.tls_version = incoming.tls_version
+        if self._refuses():
+            self.refusals.append(drafts.utc_now())
+            return Outgoing(status=503)
         if incoming.method != "POST":
             return Outgoing(status=501)
         if not incoming.path.startswith(PREFIX):
@@ -99,6 +112,8 @@ class VtnPlayer:
             return Outgoing(status=406)
         answer = self._answer(message)
         await self._note(message)
+        if self._garbage and isinstance(message, Poll):
+            return Outgoing(body=self._garbage.popleft())
         if isinstance(answer, Outgoing):
             return answer
         return Outgoing(body=build(answer) if answer is not None else b"")
@@ -107,6 +122,32 @@ class VtnPlayer:
         self.arrivals.append(Arrival(message=message, at=drafts.utc_now()))
         async with self._arrived:
             self._arrived.notify_all()
+
+    def _refuses(self) -> bool:
+        if self._refuse_next:
+            self._refuse_next -= 1
+            return True
+        return self._refuse_until is not None and drafts.utc_now() < self._refuse_until
+
+    def unavailable(self, times: int) -> None:
+        """The next requests get HTTP 503."""
+        self._refuse_next = times
+
+    def unavailable_for(self, length: timedelta) -> None:
+        """All requests get HTTP 503 for so long."""
+        self.refusals.clear()
+        self._refuse_until = drafts.utc_now() + length
+
+    async def refused_until_over(self) -> Sequence[datetime]:
+        """Come back when HTTP 503 is over -> when requests were turned away."""
+        if self._refuse_until is not None:
+            left = self._refuse_until - drafts.utc_now()
+            await asyncio.sleep(max(0.0, left.total_seconds()))
+        return tuple(self.refusals)
+
+    def garbage(self, body: bytes, *, times: int) -> None:
+        """The next polls get this as a body."""
+        self._garbage.extend([body] * times)
 
     def respond(self, kind: type, how: Respond, *, times: int = 1) -> None:
         """The next `times` messages of this kind are answered by the test."""
@@ -125,7 +166,7 @@ class VtnPlayer:
                 break
         return self._usual_answer(message)
 
-    def _usual_answer(self, message: Message) -> Message | None:
+    def _usual_answer(self, message: Message) -> Message | Outgoing | None:
         match message:
             case Poll():
                 return self._next()
@@ -211,7 +252,7 @@ class VtnPlayer:
             case CreateReport():
                 return CreatedReport(response=_echo(message), ven_id=self.ven_id)
 
-    def _next(self) -> Message:
+    def _next(self) -> Message | Outgoing:
         """What a poll gets."""
         if not self.registered:
             return Response(
@@ -236,12 +277,17 @@ class VtnPlayer:
         """The registration is over."""
         self.registered = False
         self.memory.forget()
-        self.events = []
+        if not self.keep_events:
+            self.events = []
         self._queue.clear()
 
     def reset(self) -> None:
         """Answer as a proper VTN again, whatever the last test wanted."""
         self._responders.clear()
+        self._garbage.clear()
+        self._refuse_next = 0
+        self._refuse_until = None
+        self.keep_events = False
         self.with_ids_only = False
         self.piggyback = ()
         self.cancel_in_update = None
@@ -298,13 +344,27 @@ class VtnPlayer:
             if answer is not None:
                 await self._note(answer)
 
-    async def response_to(self, event: Event, within_s: float, *, rule: int = 12) -> EventResponse:
+    async def deliver_edited(self, message: Message, old: str, new: str) -> None:
+        """Hand over the message with a change in its text that `oadr` would not make."""
+        body = build(message).decode().replace(old, new).encode()
+        if self.transport is Transport.PULL:
+            self._queue.append(Outgoing(body=body))
+            return
+        if self.push_client is None:
+            raise Failed(402, seen="no oadrTransportAddress", wanted="an address to push to")
+        async with self.push_client(self.push_address) as client:
+            await client.send(SERVICE_OF[type(message)], body)
+
+    async def response_to(
+        self, event: Event, within_s: float, *, rule: int = 12, since: int | None = None
+    ) -> EventResponse:
         """The VEN's answer to this modification of the event."""
         message = await self.received(
             CreatedEvent,
             within_s,
             rule=rule,
             where=lambda one: _response(one, event) is not None,
+            since=since,
             wanted=f"an answer to {event.event_id} in modification {event.modification_number}",
         )
         found = _response(message, event)
@@ -371,6 +431,16 @@ class VtnPlayer:
             since=since,
             wanted=f"{times} polls at an interval of {self.poll_s} s",
         )
+
+    async def anything_within(self, within_s: float, *, rule: int) -> None:
+        """Raises Failed for `rule` where the VEN says nothing for so long."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.anything()
+        except TimeoutError:
+            raise Failed(
+                rule, seen=f"nothing for {within_s:g} s", wanted="a VEN that speaks"
+            ) from None
 
     async def anything(self) -> None:
         """Come back when the VEN says something, whatever it is."""

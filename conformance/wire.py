@@ -194,6 +194,7 @@ class Incoming:
     path: str
     headers: Mapping[str, str]
     body: bytes
+    tls_version: str = ""
 
     @property
     def service(self) -> str:
@@ -258,8 +259,13 @@ class Server:
 
     async def _handle(self, request: web.Request) -> web.Response:
         body = await request.read()
+        cipher = request.get_extra_info("cipher")
         incoming = Incoming(
-            method=request.method, path=request.path, headers=dict(request.headers), body=body
+            method=request.method,
+            path=request.path,
+            headers=dict(request.headers),
+            body=body,
+            tls_version=cipher[1] if cipher else "",
         )
         outgoing = await self._handler(incoming)
         headers = dict(outgoing.headers or {})
