@@ -2,7 +2,7 @@ import math
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from demo.errors import DemoFault
@@ -19,6 +19,7 @@ instants = st.datetimes(datetime(2020, 1, 1), datetime(2040, 1, 1)).map(
 )
 
 
+@settings(max_examples=12)  # each looks at thousands of cells
 @given(hourly_watts)
 @example([100.0, 0.0, 100.0, 1e6, 1e-3])
 def test_the_4_second_cells_of_each_hour_hold_exactly_its_energy(watts: list[float]) -> None:

@@ -5,8 +5,6 @@ import socket
 
 import pytest
 import pytest_socket
-from sqlalchemy import inspect, text
-from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests import postgres as postgres_room
 
@@ -40,15 +38,6 @@ def test_the_clock_moves_when_it_is_told_to(clock) -> None:
 
     assert (clock.now() - start).total_seconds() == -86
     assert clock.monotonic() == 4
-
-
-@pytest.mark.parametrize("turn", [1, 2])
-async def test_each_test_gets_an_empty_database(database: str, turn: int) -> None:
-    engine = create_async_engine(database)
-    async with engine.begin() as connection:
-        assert await connection.run_sync(lambda sync: inspect(sync).get_table_names()) == []
-        await connection.execute(text("CREATE TABLE left_behind (x INTEGER)"))
-    await engine.dispose()
 
 
 def test_a_machine_without_postgresql_says_what_to_install(monkeypatch, tmp_path) -> None:

@@ -35,7 +35,7 @@ def test_all_23_messages_of_the_standard_are_there() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(MESSAGES))
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_what_is_built_is_valid_by_the_schema_and_reads_back_the_same(name, data) -> None:
     message = data.draw(MESSAGES[name])
@@ -138,14 +138,14 @@ def test_any_global_element_of_the_schema_but_the_payload_is_refused() -> None:
         oadr.parse(f"<ei:venID {prefixes}>1</ei:venID>".encode())
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_rubbish_is_refused_never_worse(rubbish) -> None:
     with pytest.raises(errors.Refused):
         oadr.parse(rubbish)
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_a_mutated_message_is_read_or_refused_never_worse(data) -> None:
     name = data.draw(st.sampled_from(["oadrUpdateReport", "oadrDistributeEvent", "oadrCreateOpt"]))
