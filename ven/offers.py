@@ -49,7 +49,7 @@ REPORT_NAMES: dict[str, str] = {
 
 _KEPT = timedelta(days=7)
 """How far back the light node's ring reaches (rule 312)."""
-_SLOWEST = timedelta(days=1)
+_SLOWEST = timedelta(hours=1)
 
 
 def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tuple[Report, ...]:
@@ -147,6 +147,8 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
             f"A granularity of {granularity.total_seconds():.0f} s is finer than this report's "
             f"{_finest(request.report_specifier_id, settings).total_seconds():.0f} s.",
         )
+    if granularity > _SLOWEST:
+        raise _refusal("454", "The granularity is longer than this report's longest, one hour.")
     if back and granularity > back:
         raise _refusal("454", "The granularity is longer than the report back duration.")
     if not back and request.report_specifier_id == CURTAILMENT:

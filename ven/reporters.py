@@ -30,6 +30,8 @@ LIVE = timedelta(seconds=60)
 """When an outage has left a backlog: what is younger than this goes ahead of it."""
 UNKNOWN_AFTER = timedelta(minutes=10)
 """An event the node knows nothing of so long after its end brought nothing to report."""
+MOST_ROWS = 21_600
+"""The most rows at hand: a day at 4 s."""
 _STRIDE = timedelta(hours=1)
 
 
@@ -60,6 +62,8 @@ class UsageReporter:
         self._batch_s = settings.event_batch_s
         self._at_hand: list[Row] = []
         """Fetched, not yet acknowledged; ascending."""
+        self._more = False
+        """Whether the node had more than there was room for."""
         self._boot = ""
 
     async def round(self) -> None:
@@ -99,6 +103,7 @@ class UsageReporter:
                 self._reporting.state.put_request(replace(in_force, spool=spool))
                 return
             start = end
+        await self._say_that_there_is_nothing(in_force)
         await self._reporting.sleep(min(max(at - now.timestamp(), 1.0), WAIT_S))
 
     async def _mind_new_ring(self, in_force: InForce) -> None:
@@ -108,8 +113,10 @@ class UsageReporter:
             return
         now = self._reporting.now()
         found = await self._reporting.node.span(now - 2 * LOOK_BACK, now)
+        if not found.ids:
+            return
         self._boot = status.boot
-        if found.ids and found.ids[-1] < in_force.spool.after:
+        if max(found.ids) < in_force.spool.after:
             log.warning("ring_made_anew", was=in_force.spool.after, now=found.ids[0])
             self._at_hand.clear()
             spool = Spool(after=found.ids[0] - 1)
@@ -127,6 +134,7 @@ class UsageReporter:
             return
         readings = await self._reporting.node.readings(after=after, limit=room, wait_s=wait_s)
         self._at_hand.extend(telemetry.rows_of(readings))
+        self._more = len(readings.ids) == room
 
     def _is_backlog(self) -> bool:
         """Whether what is at hand is full of old readings, and so more must wait behind them."""
@@ -165,21 +173,23 @@ class UsageReporter:
         if in_force is None or in_force.spool is None:
             return
         pace = Pace.of(self._request)
-        now_s = self._now_s()
-        over = is_period_ready(
+        done = pace.is_done(in_force.sent)  # then only what an outage has left behind is owed
+        over = not done and is_period_ready(
             due=pace.due(in_force.sent),
             newest_end=self._newest_end(in_force),
-            now=now_s,
+            now=self._now_s(),
             late=self._late,
         )
-        hurry = self._is_raw and self._reporting.desk.is_moving() and self._is_batch(in_force)
-        if over or hurry or in_force.ending:
+        if over or in_force.ending or (not done and self._is_hurried(in_force)):
             await self._send_live(in_force, pace, over=over)
         elif in_force.spool.spans:
-            await self._drain_span(in_force)
+            await self._drain_span(in_force, pace)
 
-    def _is_batch(self, in_force: InForce) -> bool:
-        return bool(self._at_hand) and is_batch_ready(
+    def _is_hurried(self, in_force: InForce) -> bool:
+        """Whether an event is on and enough is at hand for one of its short batches."""
+        if not self._is_raw or not self._at_hand or not self._reporting.desk.is_moving():
+            return False
+        return is_batch_ready(
             oldest=self._at_hand[0].starts_at,
             newest=self._at_hand[-1].starts_at,
             last_sent=in_force.last_row_at,
@@ -189,7 +199,7 @@ class UsageReporter:
         )
 
     async def _send_live(self, in_force: InForce, pace: Pace, *, over: bool) -> None:
-        rows = self._to_send(pace, in_force)
+        rows = self._to_send(pace)
         if rows:
             await self._send(rows)
             self._at_hand = [row for row in self._at_hand if row.row_id > rows[-1].row_id]
@@ -198,28 +208,30 @@ class UsageReporter:
         current = self._reporting.in_force(self._request)
         if current is None or current.spool is None:
             return
-        after = replace(current, sent=pace.periods(self._now_s()) if over else current.sent)
+        left = self._to_send(pace, before=pace.due(current.sent)) or self._has_more(pace)
+        told = over and not left
+        after = replace(current, sent=pace.periods(self._now_s()) if told else current.sent)
         if rows:
             after = replace(
                 after,
                 spool=current.spool.acknowledge(rows[-1].row_id),
-                last_row_at=rows[-1].starts_at,
+                last_row_at=rows[-1].starts_at + self._length_s - self._period_s,
             )
         self._put_or_finish(after, pace)
 
-    async def _drain_span(self, in_force: InForce) -> None:
+    async def _drain_span(self, in_force: InForce, pace: Pace) -> None:
         assert in_force.spool is not None
         after, until = in_force.spool.spans[0]
         readings = await self._reporting.node.readings(after=after, limit=BATCH_ROWS)
         rows = [row for row in telemetry.rows_of(readings) if row.row_id <= until]
-        if rows:
-            await self._send(rows)
+        if wanted := [row for row in rows if row.starts_at < pace.end]:
+            await self._send(wanted)
         current = self._reporting.in_force(self._request)
         if current is not None and current.spool is not None:
             # Rows the ring has let go of since then are gone: the span ends with what there is.
             last_id = rows[-1].row_id if rows else until
             spool = current.spool.drain(last_id)
-            self._reporting.state.put_request(replace(current, spool=spool))
+            self._put_or_finish(replace(current, spool=spool), pace)
 
     def _put_or_finish(self, in_force: InForce, pace: Pace) -> None:
         assert in_force.spool is not None
@@ -229,15 +241,17 @@ class UsageReporter:
         else:
             self._reporting.state.put_request(in_force)
 
-    def _to_send(self, pace: Pace, in_force: InForce) -> list[Row]:
+    def _to_send(self, pace: Pace, *, before: float = math.inf) -> list[Row]:
         """What is at hand within the report interval; of aggregates only those that are whole."""
-        rows = [row for row in self._at_hand if row.starts_at < pace.end]
+        rows = [row for row in self._at_hand if row.starts_at < min(pace.end, before)]
         if self._is_raw or not rows:
             return rows[:BATCH_ROWS]
-        late = self._now_s() >= pace.due(in_force.sent) + self._late.total_seconds()
-        newest_end = math.inf if late else rows[-1].starts_at + self._period_s
-        whole = self._aggregated(rows, pace.start)
-        return [row for row in whole if row.starts_at + self._length_s <= newest_end][:BATCH_ROWS]
+        # A stretch is whole when a reading lies past it, or when none will come any more.
+        whole_until = self._at_hand[-1].starts_at + self._period_s
+        if not self._more:
+            whole_until = max(whole_until, self._now_s() - self._late.total_seconds())
+        stretches = self._aggregated(rows, pace.start)
+        return [s for s in stretches if s.starts_at + self._length_s <= whole_until][:BATCH_ROWS]
 
     async def _once(self) -> None:
         """One-shot: the newest readings there are (rule 337), or that there are none (318)."""
@@ -256,6 +270,11 @@ class UsageReporter:
     async def _without_node(self, in_force: InForce) -> None:
         """The light node is away: say so when a report is due, and go on when it is back."""
         seen = self._reporting.node.changed.rings
+        await self._say_that_there_is_nothing(in_force)
+        await self._reporting.node.changed.wait(seen, at_most_s=WAIT_S)
+
+    async def _say_that_there_is_nothing(self, in_force: InForce) -> None:
+        """A placeholder when a report is due and has no readings (rule 318)."""
         pace = Pace.of(self._request)
         over = is_period_ready(
             due=pace.due(in_force.sent), newest_end=None, now=self._now_s(), late=self._late
@@ -269,7 +288,6 @@ class UsageReporter:
                     self._reporting.finish(self._request)
                 else:
                     self._reporting.state.put_request(after)
-        await self._reporting.node.changed.wait(seen, at_most_s=WAIT_S)
 
     async def _send(self, rows: Sequence[Row]) -> None:
         length = timedelta(seconds=self._length_s)
@@ -287,6 +305,10 @@ class UsageReporter:
         newest = self._at_hand[-1].starts_at if self._at_hand else in_force.last_row_at
         return newest + self._period_s if newest is not None else None
 
+    def _has_more(self, pace: Pace) -> bool:
+        """Whether the node has further rows of the report interval than those fetched."""
+        return self._more and (not self._at_hand or self._at_hand[-1].starts_at < pace.end)
+
     @staticmethod
     def _owes(in_force: InForce) -> bool:
         return in_force.spool is not None and bool(in_force.spool.spans)
@@ -297,7 +319,9 @@ class UsageReporter:
 
     @property
     def _capacity(self) -> int:
-        return max(BATCH_ROWS, 2 * math.ceil(self._length_s / self._period_s))
+        """Half as much again as one period brings, so that one that falls behind catches up."""
+        back_s = max(self._request.report_back.total_seconds(), self._length_s)
+        return max(BATCH_ROWS, min(math.ceil(1.5 * back_s / self._period_s), MOST_ROWS))
 
     def _now_s(self) -> float:
         return self._reporting.now().timestamp()

@@ -162,7 +162,8 @@ class State:
                 self._connection.execute("COMMIT")
         except BaseException:
             if self._depth == 1:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
                 self._events = self._requests = None
             raise
         finally:

@@ -232,8 +232,11 @@ class Ven:
     async def serve(self, reporter, *, seconds, request):
         """Let a reporter do its rounds until the time has passed or it has finished."""
         end = self.clock.now() + timedelta(seconds=seconds)
+        rounds = 0
         while self.clock.now() < end and request.report_request_id in self.state.requests():
             await reporter.round()
+            rounds += 1
+            assert rounds < 100 + 3 * seconds, "the reporter runs hot"
 
     def close(self):
         self.state.close()

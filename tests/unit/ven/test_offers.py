@@ -81,6 +81,7 @@ def test_what_is_offered_may_be_asked_for(request_):
         (usage_request(rids=("power", "voltage")), "452"),
         (usage_request(granularity_s=2), "454"),
         (usage_request(granularity_s=0), "454"),
+        (usage_request(granularity_s=3601, back_s=7200), "454"),
         (usage_request(granularity_s=120, back_s=60), "454"),
         (curtailment_request(granularity_s=30), "454"),
         (curtailment_request(back_s=0), "454"),

@@ -1,10 +1,17 @@
+import asyncio
+import itertools
+import tempfile
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from light_node.local import Curtailment
 from oadr.report import RegisterReport, UpdateReport
+from tests.conftest import Clock
 from tests.unit.ven.makers import event, known, node_status
 from tests.unit.ven.requests import (
     curtailment_request,
@@ -12,6 +19,7 @@ from tests.unit.ven.requests import (
     status_request,
     usage_request,
 )
+from tests.unit.ven.rooms import Ven
 
 
 class Sent:
@@ -213,6 +221,62 @@ async def test_minutes_are_means_and_exactly_as_many_as_asked_for(ven):  # test 
     ids = range(1000, 1015)
     assert pytest.approx(1000 + sum(ids) / 15) == first.intervals.columns[0].values[0]
     assert {timedelta(minutes=1)} == set(first.intervals.durations)
+
+
+@pytest.mark.parametrize("granularity_s", [4, 60, 900])
+async def test_an_hour_of_readings_is_reported_every_hour(ven, granularity_s):
+    start = ven.clock.now()
+    sent = Sent(ven)
+    request = usage_request(start=start, granularity_s=granularity_s, back_s=3600)
+    await ven.serve(ven.force(request), seconds=3 * 3600 + 120, request=request)
+    expected = [granularity_s * k for k in range(3 * 3600 // granularity_s)]
+
+    assert [at - start.timestamp() for at in sent.seconds][: len(expected)] == expected
+    hours = {round((at - start).total_seconds() / 60) for at, _ in sent.updates}
+    assert hours == {60, 120, 180}
+
+
+async def test_aggregates_catch_up_after_an_outage(ven):
+    start = ven.clock.now()
+    down, up = start + timedelta(minutes=10), start + timedelta(minutes=130)
+    ven.vtn.is_down = lambda: down <= ven.clock.now() < up
+    sent = Sent(ven)
+    request = usage_request(start=start, granularity_s=60, back_s=120)
+    await ven.serve(ven.force(request), seconds=9000, request=request)
+
+    assert sent.seconds == [sent.seconds[0] + 60 * k for k in range(len(sent.seconds))]
+    assert sent.seconds[-1] > start.timestamp() + 9000 - 300
+    values = {
+        at.timestamp(): value
+        for _, report in sent.updates
+        for at, value in zip(
+            report.intervals.starts_at, report.intervals.columns[0].values, strict=True
+        )
+    }
+    steps = {round(b - a, 6) for a, b in itertools.pairwise(values[at] for at in sorted(values))}
+    assert steps == {15.0}  # each minute is the mean of all of its readings, not of some
+
+
+async def test_a_report_without_any_reading_ends_all_the_same(ven):
+    ven.node.commit_s = 1e6
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now(), length_s=120)
+    await ven.serve(ven.force(request), seconds=900, request=request)
+
+    assert ven.state.requests() == {}
+    assert sent.updates
+    for _, report in sent.updates:
+        assert report.intervals.columns[0].quality[0].startswith("Quality Bad")
+
+
+async def test_a_report_whose_interval_is_long_over_is_sent_whole_and_ends(ven):
+    sent = Sent(ven)
+    start = ven.clock.now() - timedelta(minutes=60)
+    request = usage_request(start=start, length_s=600)
+    await ven.serve(ven.force(request), seconds=120, request=request)
+
+    assert ven.state.requests() == {}
+    assert [at - start.timestamp() for at in sent.seconds] == [4 * k for k in range(150)]
 
 
 async def test_a_finite_report_ends_with_its_interval(ven):
@@ -417,3 +481,70 @@ async def test_periodic_metadata_cancels_the_reports_but_not_itself(ven):  # rul
 
     assert len(ven.vtn.of(RegisterReport)) == 5
     assert ven.state.requests() == {}
+
+
+@st.composite
+def troubles(draw, most_s=2400):
+    """Stretches of time in which something is away, as (start, end) in seconds."""
+    starts = draw(st.lists(st.integers(30, most_s), max_size=3))
+    return [(start, start + draw(st.integers(1, 1500))) for start in starts]
+
+
+@settings(max_examples=15)
+@given(
+    vtn_away=troubles(),
+    node_away=troubles(),
+    restarts=st.lists(st.integers(1, 4000), max_size=2),
+    event_at=st.one_of(st.none(), st.integers(0, 3000)),
+    commit_s=st.sampled_from([0.3, 60]),
+    granularity_s=st.sampled_from([4, 60]),
+    back_s=st.sampled_from([60, 300]),
+)
+def test_whatever_happens_each_reading_arrives(
+    *, vtn_away, node_away, restarts, event_at, commit_s, granularity_s, back_s
+):
+    async def play(folder):
+        clock = Clock()
+        ven = Ven(folder, clock, reports={"late_s": 75})
+        start = clock.now()
+
+        def is_in(windows):
+            passed = (clock.now() - start).total_seconds()
+            return any(begin <= passed < end for begin, end in windows)
+
+        async def wait(seen, *, at_most_s=None):
+            clock.advance(at_most_s)
+
+        ven.vtn.is_down = lambda: is_in(vtn_away)
+        ven.node.is_away = lambda: is_in(node_away)
+        ven.node.changed.wait = wait
+        ven.node.commit_s = commit_s
+        if event_at is not None:
+            begins = start + timedelta(seconds=event_at)
+            ven.state.put_event(known(event(starts_at=begins, length_s=600)))
+        sent = Sent(ven)
+        request = usage_request(start=start, granularity_s=granularity_s, back_s=back_s)
+        reporter = ven.force(request)
+        for moment in [*sorted(restarts), 6000]:
+            left_s = moment - (clock.now() - start).total_seconds()
+            await ven.serve(reporter, seconds=left_s, request=request)
+            reporter = ven.make(request)
+        ven.close()
+        return sent, start.timestamp(), clock.now().timestamp()
+
+    with tempfile.TemporaryDirectory() as folder:
+        sent, start, end = asyncio.run(play(Path(folder)))
+    good = {}
+    for _, report in sent.updates:
+        column = report.intervals.columns[0]
+        for at, value, quality in zip(
+            report.intervals.starts_at, column.values, column.quality, strict=True
+        ):
+            if quality.startswith("Quality Good"):
+                good.setdefault(at.timestamp(), set()).add(value)
+    last = max(good)
+    assert sorted(good) == [start + granularity_s * k for k in range(len(good))]
+    assert last > end - back_s - 200
+    rows = granularity_s // 4
+    for k, at in enumerate(sorted(good)):  # each the mean of all of its readings, not of some
+        assert good[at] == {2000.0 + k * rows + (rows - 1) / 2}
