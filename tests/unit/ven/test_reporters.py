@@ -490,7 +490,7 @@ def troubles(draw, most_s=2400):
     return [(start, start + draw(st.integers(1, 1500))) for start in starts]
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(
     vtn_away=troubles(),
     node_away=troubles(),
