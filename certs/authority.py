@@ -7,15 +7,19 @@ Three trees, so that nobody can play a part that is not theirs:
     ├── vtn-ca-ecc ── vtn-ecc           ├── vtn-ca-rsa ── vtn-rsa       ├── the broker
     └── ven-ca-ecc ── each VEN          └── ven-ca-rsa ── VEN --rsa     └── light nodes, EMS
 
-A VTN certificate is good for a server only and a VEN certificate for a client only: a stolen VEN
-key cannot play the VTN to other VENs. ECC and RSA each have their own root, because a device that
-speaks RSA alone (rules 67, 68) cannot check an ECC signature further up. The building's network
-has a root of its own, so no certificate of the utility opens the building's broker.
+With HTTP push a VEN serves and a VTN is its client, so the certificates of both are good for both;
+the issuer tells them apart. VENs trust `vtn-ca.crt` alone: a stolen VEN key cannot play the VTN to
+other VENs. The VTN trusts `ven-ca.crt`. Each holds the issuers of one side as roots of their own
+(same name, same key, signed by themselves), because not every TLS library takes an intermediate
+for its anchor. ECC and RSA each have their own root, because a device that speaks RSA alone
+(rules 67, 68) cannot check an ECC signature further up. The building's network has a root of its
+own, so no certificate of the utility opens the building's broker.
 
-The folder: `ca.crt` (both OpenADR roots: what VTN and VENs trust), `site-ca.crt` (what the site's
-MQTT trusts), `authority/` (the authority's own keys, mode 0700) and a `.crt` and `.key` for each
-certificate issued. A `.crt` holds the certificate followed by its intermediate, as servers and
-clients load it; a `.key` has mode 0600. No file is ever overwritten.
+The folder: `vtn-ca.crt` (what VENs trust), `ven-ca.crt` (what the VTN trusts), `ca.crt` (both
+OpenADR roots, for who looks at both sides), `site-ca.crt` (what the site's MQTT trusts),
+`authority/` (the authority's own keys, mode 0700) and a `.crt` and `.key` for each certificate
+issued. A `.crt` holds the certificate followed by its intermediate, as servers and clients load
+it; a `.key` has mode 0600. No file is ever overwritten.
 """
 
 import enum
@@ -45,7 +49,8 @@ BACKDATED = timedelta(hours=24)
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
-_RESERVED = {"ca", "site-ca", "vtn-ecc", "vtn-rsa", "authority"}
+_RESERVED = {"ca", "site-ca", "vtn-ca", "ven-ca", "vtn-ecc", "vtn-rsa", "authority"}
+_BOTH_ENDS = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _Host = x509.DNSName | x509.IPAddress
@@ -154,8 +159,18 @@ class Authority:
 
     @property
     def trust(self) -> Path:
-        """Both OpenADR roots: what a VTN and a VEN trust."""
+        """Both OpenADR roots: for who looks at VTNs and VENs alike."""
         return self.folder / "ca.crt"
+
+    @property
+    def vtn_trust(self) -> Path:
+        """The issuers of VTN certificates: what a VEN trusts."""
+        return self.folder / "vtn-ca.crt"
+
+    @property
+    def ven_trust(self) -> Path:
+        """The issuers of VEN certificates: what a VTN trusts."""
+        return self.folder / "ven-ca.crt"
 
     @property
     def site_trust(self) -> Path:
@@ -174,7 +189,7 @@ class Authority:
                 f"vtn-{algorithm}",
                 common_name=hosts[0],
                 by=f"vtn-ca-{algorithm}",
-                purpose=ExtendedKeyUsageOID.SERVER_AUTH,
+                purposes=_BOTH_ENDS,
                 hosts=names,
                 key=_new_key(algorithm),
             )
@@ -182,17 +197,19 @@ class Authority:
         )
         return ecc, rsa_
 
-    def ven(self, name: str, *, rsa: bool = False) -> Issued:
+    def ven(self, name: str, *, rsa: bool = False, hosts: Sequence[str] = ()) -> Issued:
         """Issue a VEN certificate with the common name `name`, ECC unless `rsa`.
 
-        Raises NameRefused or, if there is one of that name, AuthorityFault.
+        `hosts` where the VEN is pushed to, for a VTN that compares them; ours compares the whole
+        certificate. Raises NameRefused or, if there is one of that name, AuthorityFault.
         """
         algorithm = "rsa" if rsa else "ecc"
         made = self._make(
             _checked_name(name),
             common_name=name,
             by=f"ven-ca-{algorithm}",
-            purpose=ExtendedKeyUsageOID.CLIENT_AUTH,
+            purposes=_BOTH_ENDS,
+            hosts=_checked_hosts(hosts) if hosts else (),
             key=_new_key(algorithm),
         )
         return self._keep([made])[0]
@@ -211,8 +228,8 @@ class Authority:
             _checked_name(name),
             common_name=name,
             by="site-ca",
-            purpose=(
-                ExtendedKeyUsageOID.SERVER_AUTH if broker else ExtendedKeyUsageOID.CLIENT_AUTH
+            purposes=(
+                ExtendedKeyUsageOID.SERVER_AUTH if broker else ExtendedKeyUsageOID.CLIENT_AUTH,
             ),
             hosts=_checked_hosts(hosts) if broker else (),
             key=_new_key("ecc"),
@@ -221,6 +238,7 @@ class Authority:
 
     def _found(self) -> None:
         (self.folder / "authority").mkdir(mode=0o700)
+        anchors: dict[str, list[x509.Certificate]] = {"vtn": [], "ven": []}
         for algorithm in ("ecc", "rsa"):
             root = self._sign_ca(
                 f"root-{algorithm}",
@@ -230,37 +248,47 @@ class Authority:
                 pathlen=1,
             )
             for party in ("vtn", "ven"):
-                self._sign_ca(
-                    f"{party}-ca-{algorithm}",
-                    f"demandflex {party.upper()} CA {algorithm.upper()}",
-                    algorithm,
-                    root,
-                    pathlen=0,
-                )
+                name = f"demandflex {party.upper()} CA {algorithm.upper()}"
+                issuer = self._sign_ca(f"{party}-ca-{algorithm}", name, algorithm, root, pathlen=0)
+                anchor = self._ca(name, issuer.key, None, pathlen=0, life=INTERMEDIATE_LIFE)
+                anchors[party].append(anchor)
         self._sign_ca("site-ca", "demandflex site CA", "ecc", None, pathlen=0)
         roots = [self._own_certificate(f"root-{algorithm}") for algorithm in ("ecc", "rsa")]
         _write(self.trust, b"".join(map(_pem, roots)), mode=0o644)
+        _write(self.vtn_trust, b"".join(map(_pem, anchors["vtn"])), mode=0o644)
+        _write(self.ven_trust, b"".join(map(_pem, anchors["ven"])), mode=0o644)
         _write(self.site_trust, _pem(self._own_certificate("site-ca")), mode=0o644)
 
     def _sign_ca(
         self, stem: str, common_name: str, algorithm: str, by: _Signer | None, *, pathlen: int
     ) -> _Signer:
         key = _new_key(algorithm)
-        subject = _named(common_name)
         life = ROOT_LIFE if by is None else INTERMEDIATE_LIFE
-        builder = self._draft(subject, by.certificate.subject if by else subject, key, life)
-        builder = (
-            builder.add_extension(
-                x509.BasicConstraints(ca=True, path_length=pathlen), critical=True
-            )
-            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
-            .add_extension(_authority_identifier(by.key if by else key), critical=False)
-        )
-        certificate = builder.sign(by.key if by else key, hashes.SHA256())
+        certificate = self._ca(common_name, key, by, pathlen=pathlen, life=life)
         place = self.folder / "authority" / stem
         _write(place.with_name(f"{stem}.key"), _key_pem(key), mode=0o600)
         _write(place.with_name(f"{stem}.crt"), _pem(certificate), mode=0o644)
         return _Signer(certificate=certificate, key=key)
+
+    def _ca(
+        self,
+        common_name: str,
+        key: _PrivateKey,
+        by: _Signer | None,
+        *,
+        pathlen: int,
+        life: timedelta,
+    ) -> x509.Certificate:
+        """The certificate of a key that issues others; without `by` signed by itself."""
+        subject = _named(common_name)
+        signing = by.key if by else key
+        return (
+            self._draft(subject, by.certificate.subject if by else subject, key, life)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=pathlen), critical=True)
+            .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+            .add_extension(_authority_identifier(signing), critical=False)
+            .sign(signing, hashes.SHA256())
+        )
 
     def _make(
         self,
@@ -268,7 +296,7 @@ class Authority:
         *,
         common_name: str,
         by: str,
-        purpose: x509.ObjectIdentifier,
+        purposes: Sequence[x509.ObjectIdentifier],
         key: _PrivateKey,
         hosts: Iterable[_Host] = (),
     ) -> _Made:
@@ -287,7 +315,7 @@ class Authority:
         builder = (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(usage, critical=True)
-            .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
             .add_extension(_authority_identifier(signer.key), critical=False)
         )
         if names := list(hosts):

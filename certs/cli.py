@@ -51,7 +51,8 @@ def init(folder: Path) -> None:
     """
     authority = Authority.create(folder)
     show(f"made the authority in {folder}")
-    show(f"  VTN and VENs trust      {authority.trust}")
+    show(f"  the VTN trusts          {authority.ven_trust}")
+    show(f"  VENs trust              {authority.vtn_trust}")
     show(f"  the site's MQTT trusts  {authority.site_trust}")
 
 
@@ -68,10 +69,11 @@ def vtn(folder: Path, hosts: tuple[str, ...], *, as_json: bool) -> None:
 @click.argument("name")
 @_FOLDER
 @click.option("--rsa", is_flag=True, help="RSA-2048 instead of ECC P-256.")
+@click.option("--host", "hosts", multiple=True, help="Where it is pushed to, if it is; repeatable.")
 @_JSON
-def ven(name: str, folder: Path, *, rsa: bool, as_json: bool) -> None:
+def ven(name: str, folder: Path, *, rsa: bool, hosts: tuple[str, ...], as_json: bool) -> None:
     """Issue a VEN's certificate; give its fingerprint to the VTN's operator."""
-    _report((Authority.open(folder).ven(name, rsa=rsa),), as_json=as_json)
+    _report((Authority.open(folder).ven(name, rsa=rsa, hosts=hosts),), as_json=as_json)
 
 
 @main.command(

@@ -100,7 +100,7 @@ url = "https://127.0.0.1:{stage.ports.openadr}"
 [openadr]
 host = "127.0.0.1"
 port = {stage.ports.openadr}
-client_ca = "{stage.certs / "ca.crt"}"
+client_ca = "{stage.certs / "ven-ca.crt"}"
 poll_interval_s = 1
 certificates = [
     {{ cert = "{stage.certs / "vtn-ecc.crt"}", key = "{stage.certs / "vtn-ecc.key"}" }},
@@ -158,7 +158,7 @@ state = "ven.db"
 
 [vtn]
 url = "https://127.0.0.1:{stage.ports.openadr}"
-ca = "{stage.certs / "ca.crt"}"
+ca = "{stage.certs / "vtn-ca.crt"}"
 
 [node]
 socket = "light-node.sock"

@@ -69,7 +69,7 @@ def test_an_openleadr_ven_registers_opts_in_and_reports_to_our_vtn(
         url=f"https://127.0.0.1:{house.openadr_port}/OpenADR2/Simple/2.0b",
         cert=house.ven_cert.certificate,
         key=house.ven_cert.key,
-        ca=house.folder / "certs" / "ca.crt",
+        ca=house.folder / "certs" / "vtn-ca.crt",
         ven_id=house.ven_id,
     )
     peers.append(ven)
@@ -87,7 +87,7 @@ def test_an_openleadr_ven_registers_opts_in_and_reports_to_our_vtn(
         seen["modification_number"],
         seen["signal"],
     )
-    power = house.wait("it offers its power", lambda: house.power())
+    power = house.wait("it offers its power", house.power)
     held = house.wait(
         "its readings arrive", lambda: (r := house.readings(power)).values and r, within_s=40
     )
@@ -118,7 +118,7 @@ def test_our_ven_registers_opts_in_and_reports_to_an_openleadr_vtn(
         port=house.openadr_port,
         cert=certs / "vtn-ecc.crt",
         key=certs / "vtn-ecc.key",
-        ca=certs / "ca.crt",
+        ca=certs / "ven-ca.crt",
         fingerprint=fingerprint(leaf.public_bytes(Encoding.DER)),
     )
     peers.append(vtn)

@@ -121,7 +121,7 @@ id = "VTN-1"
 [openadr]
 host = "127.0.0.1"
 port = {self.openadr_port}
-client_ca = "{authority.trust}"
+client_ca = "{authority.ven_trust}"
 poll_interval_s = 1
 resend_after_s = 2
 certificates = [
@@ -171,7 +171,7 @@ key = "{self.ven_cert.key}"
 state = "ven.db"
 [vtn]
 url = "https://127.0.0.1:{self.openadr_port}"
-ca = "{authority.trust}"
+ca = "{authority.vtn_trust}"
 back_off_cap_s = 2
 [node]
 socket = "light-node.sock"

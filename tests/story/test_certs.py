@@ -35,10 +35,13 @@ def verify(issued: Issued, *, trust: Path, purpose: str) -> bool:
 
 
 def test_openssl_verifies_every_chain_in_strict_mode(pki: Authority, vtn) -> None:
-    for issued in vtn:
-        assert verify(issued, trust=pki.trust, purpose="sslserver")
-    for issued in (pki.ven("a"), pki.ven("b", rsa=True)):
-        assert verify(issued, trust=pki.trust, purpose="sslclient")
+    for purpose in ("sslserver", "sslclient"):  # push turns client and server round
+        for issued in vtn:
+            assert verify(issued, trust=pki.trust, purpose=purpose)
+            assert verify(issued, trust=pki.vtn_trust, purpose=purpose)
+        for issued in (pki.ven(f"a-{purpose}"), pki.ven(f"b-{purpose}", rsa=True)):
+            assert verify(issued, trust=pki.trust, purpose=purpose)
+            assert verify(issued, trust=pki.ven_trust, purpose=purpose)
     broker = pki.site("broker", SiteRole.BROKER, hosts=["127.0.0.1"])
     assert verify(broker, trust=pki.site_trust, purpose="sslserver")
     node = pki.site("node", SiteRole.NODE)
@@ -47,8 +50,8 @@ def test_openssl_verifies_every_chain_in_strict_mode(pki: Authority, vtn) -> Non
 
 def test_openssl_refuses_every_part_that_is_not_its_owners(pki: Authority, vtn) -> None:
     ven = pki.ven("c")
-    assert not verify(ven, trust=pki.trust, purpose="sslserver")
-    assert not verify(vtn[0], trust=pki.trust, purpose="sslclient")
+    assert not verify(ven, trust=pki.vtn_trust, purpose="sslserver")  # it cannot play the VTN
+    assert not verify(vtn[0], trust=pki.ven_trust, purpose="sslclient")
     assert not verify(ven, trust=pki.site_trust, purpose="sslclient")
     assert not verify(pki.site("d", SiteRole.EMS), trust=pki.trust, purpose="sslclient")
 
@@ -92,16 +95,32 @@ def test_openssl_agrees_on_the_fingerprint(pki: Authority) -> None:
     assert digits.replace(":", "").lower() == issued.sha256
 
 
+async def test_a_ven_key_cannot_play_the_vtn_to_another_ven(pki: Authority) -> None:
+    thief = pki.ven("vtn.test", hosts=["127.0.0.1"])
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(thief.certificate, thief.key)
+    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0, ssl=server_side)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        trusting_both = ssl.create_default_context(cafile=pki.trust)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting_both)
+        writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await asyncio.open_connection(
+                "127.0.0.1", port, ssl=ssl.create_default_context(cafile=pki.vtn_trust)
+            )
+
+
 @pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-SHA256", "AES128-SHA256"])
 async def test_one_server_speaks_both_suites_of_rule_67(pki: Authority, vtn, suite: str) -> None:
     server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server_side.set_ciphers("ECDHE-ECDSA-AES128-SHA256:AES128-SHA256:ECDHE+AESGCM")
     server_side.verify_mode = ssl.CERT_REQUIRED
-    server_side.load_verify_locations(pki.trust)
+    server_side.load_verify_locations(pki.ven_trust)
     for issued in vtn:
         server_side.load_cert_chain(issued.certificate, issued.key)
     ven = pki.ven(f"ven-{suite.lower()}", rsa=suite == "AES128-SHA256")
-    client_side = ssl.create_default_context(cafile=pki.trust)
+    client_side = ssl.create_default_context(cafile=pki.vtn_trust)
     client_side.maximum_version = ssl.TLSVersion.TLSv1_2
     client_side.set_ciphers(suite)
     client_side.load_cert_chain(ven.certificate, ven.key)

@@ -23,6 +23,9 @@ def purposes_of(path: Path) -> list[x509.ObjectIdentifier]:
     return list(first_of(path).extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
 
 
+BOTH_ENDS = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One authority for the refusals, which change nothing."""
@@ -50,7 +53,7 @@ def test_the_vtn_gets_an_ecc_and_an_rsa_certificate_for_its_hosts(authority: Aut
     assert rsa_key.key_size == 2048
     for issued in (ecc, rsa_):
         assert describe(issued.certificate)[0].hosts == ("127.0.0.1", "vtn.example")
-        assert purposes_of(issued.certificate) == [ExtendedKeyUsageOID.SERVER_AUTH]
+        assert purposes_of(issued.certificate) == BOTH_ENDS
 
 
 def test_an_rsa_chain_holds_no_ecc_signature(authority: Authority) -> None:
@@ -61,10 +64,11 @@ def test_an_rsa_chain_holds_no_ecc_signature(authority: Authority) -> None:
     assert {"sha256WithRSAEncryption"} == {each.signature_algorithm_oid._name for each in chain}
 
 
-def test_a_ven_certificate_cannot_serve(authority: Authority) -> None:
-    issued = authority.ven("hq")
+def test_a_ven_certificate_is_good_for_asking_and_for_being_pushed_to(authority: Authority) -> None:
+    issued = authority.ven("hq", hosts=["ven.example"])
 
-    assert purposes_of(issued.certificate) == [ExtendedKeyUsageOID.CLIENT_AUTH]
+    assert purposes_of(issued.certificate) == BOTH_ENDS
+    assert describe(issued.certificate)[0].hosts == ("ven.example",)
     assert describe(issued.certificate)[0].subject == "CN=hq"
     key = serialization.load_pem_private_key(issued.key.read_bytes(), password=None)
     assert key.public_key() == first_of(issued.certificate).public_key()
@@ -172,7 +176,10 @@ def test_a_folder_without_an_authority_says_how_to_make_one(tmp_path: Path) -> N
         Authority.open(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "ca", "vtn-ecc", "-x", "ü", "a" * 65, "a\n"])
+NAMES_THAT_STRAY = ["", "../up", "a b", "ca", "ven-ca", "vtn-ecc", "-x", "ü", "a" * 65, "a\n"]
+
+
+@pytest.mark.parametrize("name", NAMES_THAT_STRAY)
 def test_a_name_that_would_stray_is_refused(folder: Path, name: str) -> None:
     before = sorted(folder.iterdir())
     with pytest.raises(NameRefused):
