@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from conformance.checks import CHECKS
 from conformance.declaration import VEN_TESTS, VTN_TESTS, Test
 from conformance.outcome import Outcome, Run
 from conformance.rules import RULES
+from conformance.services import EVENT, OPT, POLL, REGISTER, REPORT, SERVICE_OF
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +82,7 @@ def _service(run: Run, name: str, prefixes: tuple[str, ...]) -> Statement:
 
 
 def _rule(run: Run, number: int) -> Statement:
+    """A rule that only message checks look for is shown by tests in which such messages came."""
     rule = RULES[number]
     passed, failed = [], []
     for test in run.tests:
@@ -88,6 +91,8 @@ def _rule(run: Run, number: int) -> Statement:
             failed.append(test.name)
         elif number in test.rules and test.outcome is Outcome.PASSED:
             passed.append(test.name)
+    if not passed and not failed and not pinned()[number]:
+        passed = _by_checks(run, number)
     return Statement(
         item=f"rule {number}",
         demand=rule.demand,
@@ -96,6 +101,31 @@ def _rule(run: Run, number: int) -> Statement:
         failed=tuple(failed),
         note=rule.unseen,
     )
+
+
+def _by_checks(run: Run, number: int) -> list[str]:
+    prefixes = tuple(
+        prefix
+        for one in CHECKS
+        if one.rule == number
+        for prefix in ([_SAID_IN[SERVICE_OF[kind]] for kind in one.kinds] or [("",)])
+    )
+    fitting = tuple(letters for group in prefixes for letters in group)
+    return [
+        test.name
+        for test in run.tests
+        if fitting and test.name.startswith(fitting) and test.outcome is Outcome.PASSED
+    ]
+
+
+_SAID_IN = {
+    EVENT: ("E", "A_E"),
+    REPORT: ("R",),
+    OPT: ("P",),
+    REGISTER: ("N",),
+    POLL: ("G",),
+}
+"""Service -> how the names of tests begin in which its messages come in."""
 
 
 def _support(passed: Iterable[str], failed: Iterable[str]) -> str:
@@ -140,6 +170,14 @@ def write(run: Run, folder: Path, stem: str) -> None:
     (folder / f"{stem}-pics.md").write_text(to_markdown(pics), encoding="utf-8")
     encoded = msgspec.json.format(msgspec.json.encode(pics), indent=2)
     (folder / f"{stem}-pics.json").write_bytes(encoded + b"\n")
+
+
+def checked() -> dict[int, list[str]]:
+    """Rules that the message checks look for in every payload of every test -> their names."""
+    found: dict[int, list[str]] = {}
+    for one in CHECKS:
+        found.setdefault(one.rule, []).append(one.name)
+    return found
 
 
 def pinned() -> dict[int, list[Test]]:

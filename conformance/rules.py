@@ -35,6 +35,7 @@ UNSEEN: Final[dict[int, str]] = {
     38: "push and pull are tested; XMPP is not",
     64: "about the 2.0a profile, which is not tested",
     69: "about what a 2.0a VTN prints",
+    110: "a value that is left undefined cannot be wrong",
     113: "about the 2.0a profile, which is not tested",
     201: "left to each programme",
     319: "an accuracy is right or wrong only against the meter",

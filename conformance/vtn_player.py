@@ -173,7 +173,8 @@ class VtnPlayer:
             case QueryRegistration() | CreatePartyRegistration() | CancelPartyRegistration():
                 return self._registration(message)
             case CanceledPartyRegistration():
-                self.forget()
+                if message.response.ok:
+                    self.forget()
                 return self._ok(message)
             case RequestEvent():
                 return self._guarded(

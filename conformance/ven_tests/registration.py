@@ -231,7 +231,6 @@ async def cancel_with_wrong_id(bench: VenBench) -> None:
         )
     )
     answer = await bench.vtn.received(CanceledPartyRegistration, bench.settle_s, rule=400)
-    bench.vtn.registered = True
     expect(
         answer.response.response_code == "452",
         rule=400,

@@ -375,7 +375,7 @@ async def half_an_hour(bench: VtnBench) -> None:
     pull="R1_3150",
     push="R0_8150",
     title="TELEMETRY_USAGE, once, of two points",
-    rules=(300, 317, 324),
+    rules=(300, 317, 324, 330),
     needs=REPORTS,
 )
 async def usage_once(bench: VtnBench) -> None:
