@@ -1,12 +1,12 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story lock clean
+.PHONY: help setup demo test check unit story conformance lock clean
 
 PY := .venv/bin/python
 WHOLE := $(wildcard tests/story tests/interop)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv with everything a developer needs
 	@scripts/setup dev
@@ -29,11 +29,14 @@ unit: setup packages ## the unit tests alone, in seconds
 story: setup packages ## whole stories on real sockets, with other people's software too
 	@$(PY) -m pytest -n 4 --dist worksteal $(WHOLE)
 
+conformance: setup packages ## our VTN and VEN, and openleadr's, against every numbered rule
+	@$(PY) scripts/conformance
+
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove .venv and everything that was made here
-	rm -rf .venv build dist demo/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist demo/out conformance/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: packages

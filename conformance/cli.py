@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import click
 
-from conformance import drafts, pics, report, side_by_side, ven_tests, vtn_tests
+from conformance import drafts, pics, report, side_by_side
 from conformance.adapter import VenAdapter, VtnAdapter
 from conformance.declaration import VEN_TESTS, VTN_TESTS, Test
 from conformance.errors import SetUpFault
@@ -23,9 +23,6 @@ from conformance.vtn_bench import VtnSetUp
 from conformance.wire import Keys
 from doorway import Door, configure_logs, show, show_json
 from oadr.moments import write_instant
-
-_DECLARED: Final = (vtn_tests, ven_tests)
-"""Importing them declares their tests."""
 
 FILE: Final = click.Path(path_type=Path, dir_okay=False)
 

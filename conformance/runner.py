@@ -5,11 +5,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
-from conformance import ven_bench, vtn_bench
+from conformance import ven_bench, ven_tests, vtn_bench, vtn_tests
 from conformance.declaration import VEN_TESTS, VTN_TESTS, Ability, Test, Transport
 from conformance.errors import AdapterFault, Failed, NotRun, SetUpFault
 from conformance.outcome import Finding, Outcome, Result
@@ -18,6 +18,8 @@ from conformance.vtn_bench import VtnSetUp
 
 log = structlog.get_logger()
 
+DECLARED: Final = (vtn_tests, ven_tests)
+"""Importing them declares their tests."""
 GRACE_S = 90.0
 """What a test may take beyond its scaled length: real round trips do not scale."""
 

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""docs/conformance.md: the last results of ours and of the peers, rule by rule."""
+
+from collections.abc import Sequence
+
+from conformance.outcome import Outcome, Run
+from conformance.pics import Statement, checked, pics_of
+from conformance.rules import RULES
+from conformance.side_by_side import compared
+
+HEAD = """\
+# Conformance to OpenADR 2.0b
+
+Written by `make conformance`; do not edit. An open harness (`oadr-conformance`) played a VEN
+against our VTN and a VTN against our VEN, and did the same with the unmodified openleadr 0.5.36.
+Tests carry the names of the certification; those that begin with X_ are our own. Every payload that
+came in during any test also went through the message checks. Numbers are those of the Profile
+Specification 1.1.
+"""
+
+ARGUMENT = """\
+To run it against another product: `oadr-conformance vtn --help`, `oadr-conformance ven --help`.
+"""
+
+
+def page(vtn: Run, ven: Run, peer_vtn: Run, peer_ven: Run, broken: str = "") -> str:
+    """The whole page; `broken` is the account of rules that were broken on purpose."""
+    parts = [
+        HEAD,
+        ARGUMENT,
+        "## Results\n",
+        _counts((vtn, ven, peer_vtn, peer_ven)),
+        "## What is not shown, or not kept\n",
+        _open_ends((vtn, ven)),
+        "## Rule by rule\n",
+        _rules(vtn, ven),
+    ]
+    if broken:
+        parts += ["## Broken on purpose\n", broken]
+    parts += [
+        "## Side by side: VTN\n",
+        compared((vtn, peer_vtn)),
+        "## Side by side: VEN\n",
+        compared((ven, peer_ven)),
+    ]
+    return "\n".join(parts)
+
+
+def _counts(runs: Sequence[Run]) -> str:
+    lines = ["| tested | passed | failed | not run | scale |", "|---|---:|---:|---:|---:|"]
+    lines += [
+        f"| {run.product} | {run.passed} | {run.failed} | {run.not_run} | {run.scale:g} |"
+        for run in runs
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _open_ends(runs: Sequence[Run]) -> str:
+    lines: list[str] = []
+    for run in runs:
+        lines += [
+            f"- {run.product}, {test.name}: {test.seen}"
+            for test in run.tests
+            if test.outcome is Outcome.FAILED
+        ]
+        reasons: dict[str, list[str]] = {}
+        for test in run.tests:
+            if test.outcome is Outcome.NOT_RUN:
+                reasons.setdefault(test.seen, []).append(test.name)
+        lines += [
+            f"- {run.product}: {len(names)} tests not run, {reason} "
+            f"({', '.join(names[:3])}{' ...' if len(names) > 3 else ''})"
+            for reason, names in reasons.items()
+        ]
+    lines += [
+        f"- rule {rule.number} ({rule.demand}): {rule.unseen}"
+        for rule in RULES.values()
+        if rule.unseen
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rules(vtn: Run, ven: Run) -> str:
+    ours = {run.device: {one.item: one for one in pics_of(run).rules} for run in (vtn, ven)}
+    by_checks = checked()
+    lines = ["| rule | demand | VTN | VEN | shown by |", "|---|---|---|---|---|"]
+    for number, rule in RULES.items():
+        item = f"rule {number}"
+        found = [ours[device].get(item) for device in ("vtn", "ven")]
+        words = [one.support if one is not None else "-" for one in found]
+        names = [name for one in found if one is not None for name in _names(one)]
+        if number in by_checks:
+            names.append(f"check {', '.join(by_checks[number])}")
+        shown = rule.unseen or ", ".join(names)
+        demand = rule.demand.replace("|", "/")
+        lines.append(f"| {number} | {demand} | {words[0]} | {words[1]} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def _names(one: Statement) -> list[str]:
+    if one.failed:
+        return [f"**{name}**" for name in one.failed[:4]]
+    return list(one.passed[:4])
