@@ -3,6 +3,7 @@
 
 import asyncio
 import importlib
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from importlib.metadata import version
@@ -233,7 +234,7 @@ def _run(
 ) -> None:
     started_at = write_instant(drafts.utc_now())
     with Show(total=len(tests), quiet=told["as_json"]) as table:
-        results = asyncio.run(run(table))
+        results = asyncio.run(_until_stopped(run(table)))
     found = run_of(results, device=device, product=product, started_at=started_at, scale=scale)
     out: Path | None = told["out"]
     if out is not None:
@@ -245,6 +246,16 @@ def _run(
     else:
         show(f"{found.passed} passed, {found.failed} failed, {found.not_run} not run")
     sys.exit(1 if found.failed else 0)
+
+
+async def _until_stopped(run: Coroutine[Any, Any, list[Result]]) -> list[Result]:
+    """SIGTERM ends the run like Ctrl-C does, so that adapters stop what they started."""
+    task = asyncio.ensure_future(run)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise SetUpFault("The run was stopped before its end; there is no result.") from None
 
 
 @main.command("list")
