@@ -77,3 +77,12 @@ class Memory:
         self.offered.clear()
         self.requested.clear()
         self.distribute_request_ids.clear()
+
+
+def normal(uri: str) -> str:
+    """A market context as it is compared (rule 512): scheme and host in small letters."""
+    scheme, separator, rest = uri.strip().partition("://")
+    host, slash, path = rest.partition("/")
+    if not separator:
+        return uri.strip()
+    return f"{scheme.lower()}://{host.lower()}{slash}{path}".rstrip("/")

@@ -86,8 +86,3 @@ ANSWER_TO: Final[Mapping[type, type]] = {
 def answer_class(request: Message) -> type:
     """What answers `request` when it is acted on, and carries the error when it is not."""
     return ANSWER_TO.get(type(request), Response)
-
-
-def answers(request: Message | None, message: Message) -> bool:
-    """Whether `message` is of a kind that may answer `request`."""
-    return request is not None and isinstance(message, answer_class(request))

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 from conformance import drafts
 from conformance.adapter import VenAdapter
-from conformance.checks import normal
 from conformance.declaration import Ability, Start, Test, Transport
 from conformance.errors import NotRun, expect
 from conformance.examiner import Examiner
-from conformance.knowledge import Memory
+from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
 from conformance.vtn_player import VTN_ID, VtnPlayer
 from conformance.wire import Client, Exchange, Keys, Server, client_context, server_context

@@ -9,11 +9,10 @@ from datetime import datetime, timedelta
 
 from conformance import drafts
 from conformance.adapter import VtnAdapter
-from conformance.checks import normal
 from conformance.declaration import Ability, Start, Test, Transport
-from conformance.errors import NotRun, SetUpFault
+from conformance.errors import SetUpFault
 from conformance.examiner import Examiner
-from conformance.knowledge import Memory
+from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
 from conformance.ven_player import VenPlayer
 from conformance.wire import Client, Exchange, Keys, Server, client_context, server_context
@@ -91,12 +90,6 @@ class VtnBench:
     @property
     def resources(self) -> tuple[str, ...]:
         return self.vtn.resources
-
-    def need(self, *abilities: Ability) -> None:
-        """Raise NotRun where the VTN or its adapter lacks one of these."""
-        for ability in abilities:
-            if ability not in self.vtn.abilities:
-                raise NotRun(f"the set-up cannot {ability}")
 
     def draft(
         self,

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from conformance import drafts
-from conformance.checks import occupied_until, statuses, value_at
 from conformance.declaration import Transport
 from conformance.errors import Failed, expect
+from conformance.event_times import statuses, value_at
 from conformance.examiner import Examiner
 from conformance.services import SERVICE_OF
 from conformance.wire import Client, Incoming, Outgoing
@@ -53,10 +53,6 @@ class Arrival:
     at: datetime
 
 
-Respond = Callable[[Any], Message | Outgoing | None]
-"""What a test answers itself: a message, a raw answer, or None for the usual one."""
-
-
 class VtnPlayer:
     """One VTN played by the harness. Findings of the message checks gather in `examiner`."""
 
@@ -92,7 +88,6 @@ class VtnPlayer:
         self.start = 0
         """Arrivals before this are of earlier tests."""
         self._queue: deque[Message | Outgoing | Callable[[], Message]] = deque()
-        self._responders: list[tuple[type, Respond, int]] = []
         self._arrived = asyncio.Condition()
 
     # --- answering -------------------------------------------------------------------------------
@@ -110,7 +105,7 @@ class VtnPlayer:
         message = self.examiner.take(incoming.body, incoming.headers, request=None, asked=True)
         if message is None:
             return Outgoing(status=406)
-        answer = self._answer(message)
+        answer = self._usual_answer(message)
         await self._note(message)
         if self._garbage and isinstance(message, Poll):
             return Outgoing(body=self._garbage.popleft())
@@ -148,23 +143,6 @@ class VtnPlayer:
     def garbage(self, body: bytes, *, times: int) -> None:
         """The next polls get this as a body."""
         self._garbage.extend([body] * times)
-
-    def respond(self, kind: type, how: Respond, *, times: int = 1) -> None:
-        """The next `times` messages of this kind are answered by the test."""
-        self._responders.append((kind, how, times))
-
-    def _answer(self, message: Message) -> Message | Outgoing | None:
-        for index, (kind, how, times) in enumerate(self._responders):
-            if isinstance(message, kind):
-                if times > 1:
-                    self._responders[index] = (kind, how, times - 1)
-                else:
-                    del self._responders[index]
-                answer = how(message)
-                if answer is not None:
-                    return answer
-                break
-        return self._usual_answer(message)
 
     def _usual_answer(self, message: Message) -> Message | Outgoing | None:
         match message:
@@ -284,7 +262,6 @@ class VtnPlayer:
 
     def reset(self) -> None:
         """Answer as a proper VTN again, whatever the last test wanted."""
-        self._responders.clear()
         self._garbage.clear()
         self._refuse_next = 0
         self._refuse_until = None
@@ -474,12 +451,6 @@ def as_of(event: Event, now: datetime) -> Event:
         for signal in event.signals
     )
     return replace(event, status=status, signals=signals)
-
-
-def over(event: Event, now: datetime) -> bool:
-    """Whether nothing of the event is to come any more."""
-    until = occupied_until(event)
-    return until is not None and until <= now
 
 
 def _place(event: Event) -> tuple[bool, float, datetime]:

@@ -196,10 +196,6 @@ class Incoming:
     body: bytes
     tls_version: str = ""
 
-    @property
-    def service(self) -> str:
-        return self.path.rstrip("/").rpartition("/")[2]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:

@@ -15,10 +15,9 @@ import pytest
 
 from certs.authority import Authority, Issued
 from conformance import drafts, vtn_bench
-from conformance.checks import normal
 from conformance.declaration import VTN_TESTS, Ability
 from conformance.examiner import Examiner
-from conformance.knowledge import Memory
+from conformance.knowledge import Memory, normal
 from conformance.outcome import Outcome
 from conformance.runner import run_vtn
 from conformance.vtn_player import VEN_ID, VTN_ID, VtnPlayer

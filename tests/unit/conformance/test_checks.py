@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conformance import drafts
-from conformance.checks import CHECKS, examine, examine_headers, normal, statuses, value_at
-from conformance.knowledge import Look
+from conformance.checks import CHECKS, examine, examine_headers
+from conformance.event_times import statuses, value_at
+from conformance.knowledge import Look, normal
 from conformance.rules import RULES
 from oadr import EiResponse, build, parse
 from oadr.event import CreatedEvent, DistributeEvent, EventResponse, RequestEvent
