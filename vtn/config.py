@@ -2,7 +2,7 @@
 """vtn.toml -> one frozen Settings."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -12,6 +12,8 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """0 takes any free port."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+
+Signatures = Literal["off", "when the VEN signs", "required"]
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -51,6 +53,13 @@ class OpenAdrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """What VENs are told in oadrRequestedOadrPollFreq (rule 403)."""
     resend_after_s: Positive = 10
     """A message handed out this long ago and not answered is handed out again."""
+    signatures: Signatures = "when the VEN signs"
+    """XML signatures (rule 514): VENs that register with oadrXmlSignature must sign and get signed
+    answers; "required" has everybody sign, "off" lets nobody register so."""
+    window_s: Positive = 60
+    """How far the clock of a VEN that signs may be behind or ahead of ours."""
+    push_retry_s: Positive = 300
+    """The longest pause between attempts to push to a VEN that does not answer."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ from oadr.registration import CancelPartyRegistration, RequestReregistration
 from oadr.report import CancelReport, CreateReport, Report, ReportRequest
 from oadr.target import Target
 from oadr.vocabulary import EventStatus
-from vtn import eventbook
+from vtn import eventbook, tally
 from vtn.errors import Conflict, Invalid, InvalidReportRequest, Unknown
 from vtn.readings import data_name
 from vtn.records import (
@@ -319,7 +319,7 @@ class Desk:
             offers = await reports.offers(connection, ven_id)
             requests = await reports.requests(connection, ven_id)
         return Reports(
-            offers=tuple(offers), requests=tuple(_by_the_clock(one, now) for one in requests)
+            offers=tuple(offers), requests=tuple(_accounted(one, now) for one in requests)
         )
 
     async def request_report(
@@ -402,6 +402,8 @@ class Desk:
                 subjects=[report_request_id],
             )
             await reports.set_state(connection, [report_request_id], RequestState.CANCELLING)
+            if to_follow:
+                await reports.want_one_more(connection, report_request_id)
             await self._note(
                 connection, by, "cancel report", f"report:{report_request_id}", at, detail=ven_id
             )
@@ -659,6 +661,7 @@ def _can_take_events(ven: Ven) -> bool:
 def _check_request(request: ReportRequest, offer: Report | None, ven_id: str) -> None:
     """Rules 300, 317, 324, 340. Raises InvalidReportRequest."""
     if request.report_specifier_id == METADATA:
+        _check_periodic(request)
         return
     if offer is None:
         raise InvalidReportRequest(
@@ -684,8 +687,33 @@ def _check_request(request: ReportRequest, offer: Report | None, ven_id: str) ->
         raise InvalidReportRequest(
             "The granularity may not be longer than the report-back duration (rule 317)."
         )
+    _check_periodic(request)
+
+
+def _check_periodic(request: ReportRequest) -> None:
     if request.report_back and request.interval is None:
         raise InvalidReportRequest("A periodic report needs a report interval (rule 324).")
+
+
+def _accounted(record: RequestRecord, now: datetime) -> RequestRecord:
+    """With how many intervals should have come by now, or by the end of what was asked."""
+    record = _by_the_clock(record, now)
+    if record.report_name == METADATA:
+        return record
+    interval = record.request.interval
+    goes_on = record.state in (
+        RequestState.ASKED,
+        RequestState.ACTIVE,
+        RequestState.CANCELLING,
+    )
+    by_itself = record.state is RequestState.COMPLETED and interval and interval.duration
+    ended = not goes_on and not by_itself
+    until = min(now, record.last_update_at or record.asked_at) if ended else now
+    return dataclasses.replace(
+        record,
+        expected=tally.expected(record.request, record.tally, until),
+        missing=tally.missing(record.request, record.tally, until),
+    )
 
 
 def _by_the_clock(record: RequestRecord, now: datetime) -> RequestRecord:

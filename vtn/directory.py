@@ -5,7 +5,7 @@ Every change of a VEN in this process is entered here at once, revocation above 
 remains the truth: the directory is read from it at the start.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -39,6 +39,9 @@ class Entry:
     A next message on the same connection shows that the VEN got them; on another it does not.
     """
 
+    unreachable: bool = False
+    """The last push did not arrive."""
+
     @property
     def idle(self) -> bytes:
         """The answer to a poll for which nothing waits."""
@@ -48,12 +51,18 @@ class Entry:
         return self.due_at is not None and self.due_at <= now
 
 
+def _nobody_listens(_entry: Entry) -> None:
+    """Who polls finds out by itself."""
+
+
 class Directory:
     """All VENs by certificate and by venID."""
 
     def __init__(self, vens: Iterable[Ven] = ()) -> None:
         self._by_certificate: dict[str, Entry] = {}
         self._by_id: dict[str, Entry] = {}
+        self.on_news: Callable[[Entry], None] = _nobody_listens
+        """Called whenever something was put in for a VEN, or has changed about it."""
         for ven in vens:
             self.put(ven)
 
@@ -90,6 +99,7 @@ class Directory:
             if entry is not None:
                 entry.due_at = SOON
                 entry.wakes += 1
+                self.on_news(entry)
 
     def touch(self, entry: Entry, now: datetime) -> None:
         """The VEN was heard of."""

@@ -66,21 +66,30 @@ def _following(intervals: Intervals, first: datetime, granularity: timedelta) ->
             raise Rejected("454", f"Interval {index} ends after all calendars.") from error
 
 
+def step(report: Report, granularity: timedelta) -> int:
+    """How far apart the intervals of a report are, in seconds; 1 where nothing says so."""
+    if granularity:
+        return int(granularity.total_seconds())
+    durations = set(report.intervals.durations or ()) if report.intervals else set()
+    only = durations.pop() if len(durations) == 1 else None
+    return int(only.total_seconds()) if only else 1
+
+
 def samples(
     report: Report,
     descriptions: Mapping[str, ReportDescription],
     *,
     ven_id: str,
     report_name: str,
-    granularity: timedelta,
+    starts_at: Sequence[int],
 ) -> list[Samples]:
     """Everything a report says, by point. `descriptions` are those of its offer, by rID.
 
-    Raises Rejected: 452 for a rID that was not offered, 454 for values that cannot be placed.
+    `starts_at` is the start of each interval (`instants`). Raises Rejected: 452 for a rID that was
+    not offered, 454 for values that cannot be placed.
     """
     if report.intervals is None:
         return []
-    starts_at = instants(report, granularity)
     found: list[Samples] = []
     for column in report.intervals.columns:
         description = descriptions.get(column.r_id)

@@ -11,6 +11,7 @@ from oadr.event import Event
 from oadr.opt import CreateOpt
 from oadr.report import Report, ReportRequest
 from oadr.vocabulary import OptType
+from vtn.tally import NOTHING_YET, Tally
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,12 @@ class Ven:
     """Its own poll interval; None takes the VTN's."""
     last_contact_at: datetime | None = None
     """Of its last message; up to 30 s behind after a crash."""
+    certificate_der: bytes | None = None
+    """None until it has been seen, where the operator gave the fingerprint alone."""
+    push_address: str | None = None
+    """The https:// address it is pushed to; None for a VEN that polls."""
+    xml_signature: bool = False
+    """It signs what it says, and wants the same of us (rule 514)."""
     resources: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
 
@@ -114,6 +121,8 @@ class RequestState(StrEnum):
     ACTIVE = "active"
     CANCELLING = "cancelling"
     """The VEN has not confirmed the cancellation yet."""
+    FOLLOWING = "following"
+    """Cancelled; one last report is still to come (rule 345)."""
     CANCELLED = "cancelled"
     REFUSED = "refused"
     COMPLETED = "completed"
@@ -143,6 +152,14 @@ class RequestRecord:
     """When values came last."""
     remark: str = ""
     """Why it was refused."""
+    to_follow: bool = False
+    """Its cancellation asks for one last report."""
+    tally: Tally = NOTHING_YET
+    """Which intervals have come."""
+    expected: int | None = None
+    """Intervals that should have come by now; None where nothing regular was asked for."""
+    missing: int | None = None
+    """Those of them that have not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

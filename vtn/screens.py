@@ -170,6 +170,8 @@ def ven(found: Ven, opts: Sequence[Opt], *, now: datetime) -> None:
             ("registration", found.registration_id or ""),
             ("registered", moment(found.registered_at) if found.registered_at else ""),
             ("last contact", ago(found.last_contact_at, now=now)),
+            ("transport", f"push to {found.push_address}" if found.push_address else "pull"),
+            ("XML signatures", "yes" if found.xml_signature else "no"),
             ("resources", ", ".join(found.resources)),
             ("groups", ", ".join(found.groups)),
         ]
@@ -370,6 +372,10 @@ def _steps(ven: VenCurtailment) -> None:
     )
 
 
+_COUNTS = ("EXPECTED", "RECEIVED", "MISSING", "TWICE", "LATE", "REMARK")
+"""Of intervals, not of messages."""
+
+
 def reports(found: Reports) -> None:
     _table(
         ("OFFERED", "NAME", "POINT", "TYPE", "UNIT", "EVERY", "RESOURCES"),
@@ -377,7 +383,7 @@ def reports(found: Reports) -> None:
         empty=f"{found.ven_id} has offered no report yet.",
     )
     _table(
-        ("REQUEST", "REPORT", "STATE", "POINTS", "GRANULARITY", "SENT", "LAST VALUES", "REMARK"),
+        ("REQUEST", "REPORT", "STATE", "POINTS", "GRANULARITY", "SENT", "LAST VALUES", *_COUNTS),
         (_requested(request) for request in found.requests),
         empty=f"Nothing was asked of {found.ven_id} yet.",
     )
@@ -405,6 +411,11 @@ def _requested(request: Request) -> tuple[str, ...]:
         span(request.granularity_s) if request.granularity_s else "on change",
         f"every {span(request.back_s)}" if request.back_s else "once",
         moment(request.last_update_at),
+        _number(request.expected),
+        str(request.received),
+        _number(request.missing),
+        str(request.duplicates),
+        str(request.late),
         request.remark,
     )
 

@@ -5,7 +5,7 @@ Power is in W, positive for consumption, lengths are in seconds, instants are UT
 """
 
 import math
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import msgspec
@@ -34,6 +34,13 @@ class Ven(msgspec.Struct, frozen=True, kw_only=True):
     registration_id: str | None
     registered_at: datetime | None
     report_only: bool
+    transport: str
+    """pull or push."""
+    push_address: str | None
+    xml_signature: bool
+    """Whether it signs, and is answered signed."""
+    certificate_known: bool
+    """Whether the certificate itself is kept, not only its fingerprint."""
     poll_interval_s: float | None
     last_contact_at: datetime | None
     resources: tuple[str, ...]
@@ -54,6 +61,10 @@ class Ven(msgspec.Struct, frozen=True, kw_only=True):
             registration_id=ven.registration_id,
             registered_at=ven.registered_at,
             report_only=ven.report_only,
+            transport="push" if ven.push_address else "pull",
+            push_address=ven.push_address,
+            xml_signature=ven.xml_signature,
+            certificate_known=ven.certificate_der is not None,
             poll_interval_s=ven.poll_interval_s,
             last_contact_at=ven.last_contact_at,
             resources=ven.resources,
@@ -318,12 +329,25 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     asked_at: datetime
     asked_by: str
     last_update_at: datetime | None
+    expected: int | None
+    """Intervals that should have come by now; None where nothing regular was asked for."""
+    received: int
+    """Different intervals that came."""
+    missing: int | None
+    """Of the expected ones."""
+    duplicates: int
+    """Intervals that came again, and replaced what was there."""
+    late: int
+    """Intervals that came when they were missing already."""
+    last_interval_at: datetime | None
+    """Start of the newest interval."""
     remark: str
 
     @classmethod
     def of(cls, record: records.RequestRecord) -> Self:
         request = record.request
         span = request.interval
+        last = record.tally.last_at
         return cls(
             report_request_id=request.report_request_id,
             specifier=request.report_specifier_id,
@@ -337,6 +361,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
             asked_at=record.asked_at,
             asked_by=record.asked_by,
             last_update_at=record.last_update_at,
+            expected=record.expected,
+            received=record.tally.received,
+            missing=record.missing,
+            duplicates=record.tally.duplicates,
+            late=record.tally.late,
+            last_interval_at=datetime.fromtimestamp(last, UTC) if last is not None else None,
             remark=record.remark,
         )
 

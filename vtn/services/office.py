@@ -13,7 +13,7 @@ from vtn.config import Settings
 from vtn.directory import Directory, Entry
 from vtn.errors import Unknown
 from vtn.records import Ven
-from vtn.store import Store, audit, events, opts, outbox, reports, vens
+from vtn.store import Store, audit, events, opts, outbox, reports, subscriptions, vens
 
 
 def _new_id() -> str:
@@ -87,6 +87,7 @@ async def forget(connection: AsyncConnection, ven_id: str, *, at: datetime, rema
     await reports.replace_offers(connection, ven_id, (), at=at)
     await reports.cancel_all(connection, ven_id, remark=remark)
     await outbox.clear(connection, ven_id)
+    await subscriptions.clear(connection, ven_id)
     await opts.end_all(connection, ven_id, at=at)
     await events.forget_deliveries(connection, ven_id)
 

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OadrPoll: what waits for this VEN, one message a poll (rule 500)."""
+"""OadrPoll: what waits for this VEN, one message a poll (rule 500); or a push."""
 
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
 from oadr.poll import Poll
 from vtn.directory import Entry
+from vtn.errors import Rejected
 from vtn.eventbook import Booking, due_at
 from vtn.services.event import distribution
 from vtn.services.office import Caller, Office
+from vtn.services.report import offer_due
 from vtn.store import events, outbox
 from vtn.store.outbox import Waiting
 
@@ -18,21 +22,50 @@ _FIRST = ("oadrCancelPartyRegistration", "oadrRequestReregistration", "oadrRegis
 """Handed out before events: the ground on which all else stands (rules 301, 309)."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A message on its way to a VEN."""
+
+    kind: str
+    """Wire name."""
+    body: bytes
+    number: int | None = None
+    """Its number in the queue; None for oadrDistributeEvent, which is made fresh."""
+    subjects: tuple[str, ...] = ()
+    """The reportRequestIDs it is about."""
+
+
 async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
     """The next message: never handed out before, or handed out long ago and not answered.
 
-    Touches the database only when something may wait.
+    Touches the database only when something may wait. Raises Rejected for a VEN that is pushed to
+    (rules 51 and 500): what waits for it must not go out twice.
     """
     entry = caller.entry
+    if entry.ven.push_address is not None:
+        raise Rejected("451", "This VEN is registered for push; register for pull to poll.")
     if entry.unconfirmed is None and not entry.is_due(office.now()):
         return entry.idle
+    found = await next_message(office, caller, resend_after=office.resend_after)
+    return found.body if found else entry.idle
+
+
+async def next_message(
+    office: Office, caller: Caller, *, resend_after: timedelta
+) -> Outgoing | None:
+    """The next message for the VEN, marked as handed out; None, and its `due_at`, if there is none.
+
+    What was handed out and is not answered comes again after `resend_after`.
+    """
+    entry = caller.entry
     wakes = entry.wakes
     async with office.store.write() as connection:
         await _confirm(entry, caller, connection)
-        found, due = await _next(office, caller, connection)
+        more_at = await offer_due(office, connection, caller.ven_id)
+        found, due = await _next(office, caller, connection, resend_after)
     if entry.wakes == wakes:
-        entry.due_at = due
-    return found or entry.idle
+        entry.due_at = min((at for at in (due, more_at) if at is not None), default=None)
+    return found
 
 
 async def _confirm(entry: Entry, caller: Caller, connection: AsyncConnection) -> None:
@@ -46,8 +79,8 @@ async def _confirm(entry: Entry, caller: Caller, connection: AsyncConnection) ->
 
 
 async def _next(
-    office: Office, caller: Caller, connection: AsyncConnection
-) -> tuple[bytes | None, datetime | None]:
+    office: Office, caller: Caller, connection: AsyncConnection, resend_after: timedelta
+) -> tuple[Outgoing | None, datetime | None]:
     """What to hand out now, and from when another poll may find something."""
     now = office.now()
     queue = await outbox.waiting(connection, caller.ven_id)
@@ -55,45 +88,56 @@ async def _next(
     fresh = [one for one in queue if one.handed_at is None]
     first = next((one for one in fresh if one.kind in _FIRST), None)
     if first is not None:
-        return await outbox.hand_out(connection, first.number, at=now), now
-    if any(not one.handed and _due(office, one, now) for one in bookings):
+        return await _hand_out(connection, first, now), now
+    if any(not one.handed and _due(one, now, resend_after) for one in bookings):
         return await _events(office, caller, connection, bookings), now
     if fresh:
-        return await outbox.hand_out(connection, fresh[0].number, at=now), now
-    return await _again(office, caller, connection, queue, bookings)
+        return await _hand_out(connection, fresh[0], now), now
+    again, due = _longest_ago(queue, bookings, now, resend_after)
+    if due is None or due > now:
+        return None, due
+    if again is not None:
+        return await _hand_out(connection, again, now), now
+    return await _events(office, caller, connection, bookings), now
 
 
-async def _again(
-    office: Office,
-    caller: Caller,
-    connection: AsyncConnection,
-    queue: list[Waiting],
-    bookings: list[Booking],
-) -> tuple[bytes | None, datetime | None]:
-    """What was handed out longest ago, if that is long enough ago."""
-    now = office.now()
-    resend = [
-        (one.handed_at + office.resend_after, one.number)
-        for one in queue
-        if one.handed_at is not None
-    ]
-    dues = [due for one in bookings if (due := _due(office, one, now)) is not None]
-    message_due, number = min(resend, default=(None, 0))
+def _longest_ago(
+    queue: Sequence[Waiting],
+    bookings: Sequence[Booking],
+    now: datetime,
+    resend_after: timedelta,
+) -> tuple[Waiting | None, datetime | None]:
+    """What was handed out longest ago and is not answered (None: the events), and when it is due.
+
+    Both None where everything is answered.
+    """
+    handed = [(one.handed_at, one.number, one) for one in queue if one.handed_at is not None]
+    dues = [due for one in bookings if (due := _due(one, now, resend_after)) is not None]
     events_due = min(dues, default=None)
-    if message_due is not None and (events_due is None or message_due <= events_due):
-        if message_due <= now:
-            return await outbox.hand_out(connection, number, at=now), now
-        return None, message_due
-    if events_due is not None and events_due <= now:
-        return await _events(office, caller, connection, bookings), now
-    return None, events_due
+    if not handed:
+        return None, events_due
+    handed_at, _, oldest = min(handed, key=lambda row: row[:2])
+    message_due = handed_at + resend_after
+    if events_due is not None and events_due < message_due:
+        return None, events_due
+    return oldest, message_due
+
+
+async def _hand_out(connection: AsyncConnection, message: Waiting, now: datetime) -> Outgoing:
+    return Outgoing(
+        kind=message.kind,
+        body=await outbox.hand_out(connection, message.number, at=now),
+        number=message.number,
+        subjects=message.subjects,
+    )
 
 
 async def _events(
     office: Office, caller: Caller, connection: AsyncConnection, bookings: list[Booking]
-) -> bytes:
-    return oadr.build(await distribution(office, caller, connection, bookings))
+) -> Outgoing:
+    message = await distribution(office, caller, connection, bookings)
+    return Outgoing(kind="oadrDistributeEvent", body=oadr.build(message))
 
 
-def _due(office: Office, booking: Booking, now: datetime) -> datetime | None:
-    return due_at(booking, now, resend_after=office.resend_after)
+def _due(booking: Booking, now: datetime, resend_after: timedelta) -> datetime | None:
+    return due_at(booking, now, resend_after=resend_after)

@@ -2,9 +2,11 @@
 """EiRegisterParty: query, registration, re-registration, cancellation from either side."""
 
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from oadr.endpoints import PREFIX
 from oadr.poll import Response
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -16,6 +18,7 @@ from oadr.registration import (
 from oadr.report import RegisterReport
 from oadr.vocabulary import ProfileName, TransportName
 from vtn.errors import Rejected
+from vtn.identity import fitting
 from vtn.records import Ven
 from vtn.replies import PROFILES, ok, poll_frequency
 from vtn.services.office import Caller, Office, forget, known_ven, note_ven
@@ -35,9 +38,10 @@ async def create(
     """Register a VEN, or register it again under its IDs (rules 402, 403, 406).
 
     Without a registrationID it is a new registration: whatever the old one brought is forgotten,
-    and our metadata waits for the next poll (rule 405). With one nothing is forgotten.
+    and our metadata waits for the next poll, or is pushed (rule 405). With one nothing is
+    forgotten.
     """
-    _refuse_unserved(message)
+    address = _served(office, message)
     at = office.now()
     async with office.store.write() as connection:
         ven = await known_ven(connection, caller.ven_id, lock=True)
@@ -68,6 +72,8 @@ async def create(
             registration_id=registration_id,
             at=at,
             report_only=message.report_only,
+            push_address=address,
+            xml_signature=message.xml_signature,
         )
         await note_ven(
             connection,
@@ -127,16 +133,45 @@ async def _end(connection: AsyncConnection, ven_id: str, *, at: datetime, remark
     await vens.unregister(connection, ven_id)
 
 
-def _refuse_unserved(message: CreatePartyRegistration) -> None:
+def _served(office: Office, message: CreatePartyRegistration) -> str | None:
+    """Where the VEN is to be pushed to; None for one that polls. Raises Rejected (rule 402)."""
     if message.profile is not ProfileName.B:
         raise Rejected("459", "This VTN serves the profile 2.0b only.")
     if message.transport is not TransportName.SIMPLE_HTTP:
         raise Rejected("459", "This VTN serves the transport simpleHttp only.")
-    pulls = message.http_pull_model
-    if pulls is False or (pulls is None and message.transport_address):
+    if message.xml_signature and office.settings.openadr.signatures == "off":
         raise Rejected(
-            "459", "This VTN does not push; register with oadrHttpPullModel true (rule 402)."
+            "459", "This VTN does not sign; register with oadrXmlSignature false (rule 514)."
         )
+    if message.http_pull_model is None and message.transport_address:
+        raise Rejected("459", "Say with oadrHttpPullModel whether to push or not (rule 402).")
+    if message.http_pull_model is not False:
+        return None
+    return push_address(message.transport_address or "")
+
+
+def push_address(text: str) -> str:
+    """An oadrTransportAddress as it is kept: https, no slash at its end, no service (rule 511).
+
+    >>> push_address("https://VEN.example:8443/site/OpenADR2/Simple/2.0b/")
+    'https://ven.example:8443/site'
+
+    Raises Rejected for what cannot be pushed to.
+    """
+    try:
+        parts = urlsplit(text.strip())
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError as error:
+        raise Rejected("459", "The oadrTransportAddress is no URL (rule 402).") from error
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise Rejected(
+            "459", "Push needs an oadrTransportAddress like https://host:port (rule 402)."
+        )
+    if parts.username is not None or not text.isprintable() or " " in text.strip():
+        raise Rejected("459", "The oadrTransportAddress is https://host:port and no more.")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    path = parts.path.rstrip("/").removesuffix(PREFIX).rstrip("/")
+    return f"https://{fitting('oadrTransportAddress', host)}{port}{path}"
 
 
 def _created(office: Office, ven: Ven, request_id: str) -> CreatedPartyRegistration:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiReport: what VENs offer, what is asked of them, and what they measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,12 +24,13 @@ from oadr.report import (
 )
 from vtn.errors import Rejected
 from vtn.identity import fitting
-from vtn.readings import data_name, samples
+from vtn.readings import data_name, instants, samples, step
 from vtn.records import RequestRecord, RequestState, Samples
 from vtn.replies import ok
 from vtn.services.office import Caller, Office, known_ven, note_ven
-from vtn.store import measurements, outbox, reports
+from vtn.store import measurements, outbox, reports, subscriptions
 from vtn.store.outbox import Waiting
+from vtn.tally import Tally, counted, due_before
 
 METADATA = "METADATA"
 """The reportSpecifierID that asks for metadata (rule 327)."""
@@ -41,9 +42,11 @@ _TAKES_VALUES = (
     RequestState.ASKED,
     RequestState.ACTIVE,
     RequestState.CANCELLING,
+    RequestState.FOLLOWING,
     RequestState.COMPLETED,  # the same values may be sent twice: the first answer can be lost
 )
 _METADATA_ID = "0"
+_MOST_SUBSCRIPTIONS = 16
 _USUAL_PERIOD = timedelta(seconds=60)
 
 
@@ -53,7 +56,8 @@ _USUAL_PERIOD = timedelta(seconds=60)
 async def register(office: Office, caller: Caller, message: RegisterReport) -> RegisteredReport:
     """Metadata replaces all that came before, and with it what was asked (rules 305, 306, 308).
 
-    The answer carries what is asked automatically; until the VEN confirms, that also waits in its
+    Requests for metadata itself stay: a periodic one goes on until its interval is over. The
+    answer carries what is asked automatically; until the VEN confirms, that also waits in its
     queue: the answer may be lost.
     """
     _check_offers(message.reports)
@@ -62,14 +66,21 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
         await known_ven(connection, caller.ven_id, lock=True)
         answered = await _answered_metadata(connection, caller, message.report_request_id)
         await reports.replace_offers(connection, caller.ven_id, message.reports, at=at)
-        await reports.cancel_all(connection, caller.ven_id, remark="offered anew", keep=answered)
+        kept = [
+            one.request.report_request_id
+            for one in await reports.requests(connection, caller.ven_id)
+            if one.report_name == METADATA
+        ]
+        await reports.cancel_all(connection, caller.ven_id, remark="offered anew", keep=kept)
         stale = [
             one.number
             for one in await outbox.waiting(connection, caller.ven_id)
             if one.kind in ("oadrCreateReport", "oadrCancelReport")
+            and not set(kept).issuperset(one.subjects)
         ]
         await outbox.remove(connection, stale)
-        await reports.set_state(connection, answered, RequestState.COMPLETED)
+        if answered is not None:
+            await _note_metadata(connection, answered, at)
         asked = _automatic(office, caller, message.reports, at)
         for one in asked:
             await reports.ask(connection, one)
@@ -119,15 +130,41 @@ async def registered(office: Office, caller: Caller, message: RegisteredReport) 
 
 async def _answered_metadata(
     connection: AsyncConnection, caller: Caller, report_request_id: str | None
-) -> list[str]:
+) -> RequestRecord | None:
     """The metadata request that this metadata answers, if any (rule 311)."""
     if report_request_id in (None, "", _METADATA_ID):
-        return []
+        return None
     assert report_request_id is not None
     known = await reports.requests(connection, caller.ven_id, ids=[report_request_id])
-    if not known or known[0].request.report_specifier_id != METADATA:
-        raise Rejected("452", f"No metadata was asked for under '{report_request_id}'.")
-    return [report_request_id]
+    if (
+        not known
+        or known[0].request.report_specifier_id != METADATA
+        or known[0].state not in _TAKES_VALUES
+    ):
+        raise Rejected("452", f"No metadata is asked for under '{report_request_id}'.")
+    return known[0]
+
+
+async def _note_metadata(
+    connection: AsyncConnection, answered: RequestRecord, at: datetime
+) -> None:
+    """What was asked once is completed; what is asked periodically goes on (rule 306)."""
+    name = answered.request.report_request_id
+    await reports.touch(connection, {name: answered.tally}, at=at)
+    if not answered.request.report_back:
+        await reports.set_state(connection, [name], RequestState.COMPLETED)
+    await _one_more_came(connection, [name])
+
+
+async def _one_more_came(connection: AsyncConnection, ids: Collection[str]) -> None:
+    """The last report of a cancelled request has come (rule 345)."""
+    await reports.set_state(
+        connection,
+        ids,
+        RequestState.COMPLETED,
+        remark="cancelled; its last report came",
+        instead_of=(RequestState.FOLLOWING,),
+    )
 
 
 def _check_offers(offered: Sequence[Report]) -> None:
@@ -236,14 +273,28 @@ async def created(office: Office, caller: Caller, message: CreatedReport) -> Res
 
 
 async def canceled(office: Office, caller: Caller, message: CanceledReport) -> Response:
-    """The VEN has stopped a report, or did not know it: either way it is over."""
+    """The VEN has stopped a report, or did not know it: either way it is over.
+
+    But for the one last report, where that was asked for (rule 345).
+    """
     at = office.now()
     async with office.store.write() as connection:
         queue = await outbox.waiting(connection, caller.ven_id)
         answered = _answered(queue, "oadrCancelReport", message.response.request_id)
         await outbox.remove(connection, [one.number for one in answered])
         subjects = [subject for one in answered for subject in one.subjects]
-        await reports.set_state(connection, subjects, RequestState.CANCELLED)
+        known = await reports.requests(connection, caller.ven_id, ids=subjects)
+        following = [one.request.report_request_id for one in known if one.to_follow]
+        if message.response.ok:
+            await reports.set_state(
+                connection,
+                following,
+                RequestState.FOLLOWING,
+                instead_of=(RequestState.CANCELLING,),
+            )
+        await reports.set_state(
+            connection, subjects, RequestState.CANCELLED, instead_of=(RequestState.CANCELLING,)
+        )
         await note_ven(
             connection,
             caller,
@@ -269,11 +320,14 @@ async def update(office: Office, caller: Caller, message: UpdateReport) -> Updat
     async with office.store.write() as connection:
         known = {
             one.request.report_request_id: one
-            for one in await reports.requests(connection, caller.ven_id, ids=ids)
+            for one in await reports.requests(connection, caller.ven_id, ids=ids, lock=True)
         }
-        found = await _read(connection, caller, message.reports, known)
+        found, tallies = await _read(connection, caller, message.reports, known, at)
         count = await measurements.store(connection, found)
-        await reports.touch(connection, ids, at=at)
+        await reports.touch(connection, tallies, at=at)
+        last = [name for name, one in known.items() if one.state is RequestState.FOLLOWING]
+        if last:
+            await _one_more_came(connection, last)
         once = [name for name, one in known.items() if not one.request.report_back]
         if once:
             await reports.set_state(
@@ -296,7 +350,9 @@ async def _read(
     caller: Caller,
     given: Iterable[Report],
     known: dict[str, RequestRecord],
-) -> list[Samples]:
+    at: datetime,
+) -> tuple[list[Samples], dict[str, Tally]]:
+    """What the reports say, and what has come of each request with them."""
     offers = {
         one.report.report_specifier_id: one.report
         for one in await reports.offers(
@@ -306,6 +362,7 @@ async def _read(
         )
     }
     found: list[Samples] = []
+    tallies = {name: one.tally for name, one in known.items()}
     for report in given:
         record = known.get(report.report_request_id)
         if record is None or record.state not in _TAKES_VALUES:
@@ -319,14 +376,23 @@ async def _read(
                 f"not '{report.report_specifier_id}'.",
             )
         asked = {payload.r_id for payload in record.request.payloads}
+        granularity = record.request.granularity
+        starts_at = instants(report, granularity)
+        tally = tallies[report.report_request_id]
+        tallies[report.report_request_id] = counted(
+            tally,
+            starts_at,
+            step_s=step(report, granularity),
+            late_before=due_before(record.request, tally, at),
+        )
         found += samples(
             report,
             {one.r_id: one for one in offer.descriptions if one.r_id in asked},
             ven_id=caller.ven_id,
             report_name=record.report_name,
-            granularity=record.request.granularity,
+            starts_at=starts_at,
         )
-    return found
+    return found, tallies
 
 
 async def _cancel_due(
@@ -347,21 +413,26 @@ async def _cancel_due(
 
 
 async def create(office: Office, caller: Caller, message: CreateReport) -> CreatedReport:
-    """A VEN asks for our metadata (rules 301, 327); we have no other reports."""
+    """A VEN asks for our metadata, once or periodically (rules 301, 324, 327); there is no other.
+
+    The answer lists all that is still to come (rule 329).
+    """
     at = office.now()
     async with office.store.write() as connection:
         await _offer_ours(office, caller, connection, message.requests, at)
+        pending = await _pending(connection, caller)
         await note_ven(connection, caller, "ask for our metadata", at=at)
     office.directory.wake([caller.ven_id])
     return CreatedReport(
-        response=ok(message.request_id),
-        pending_report_request_ids=tuple(one.report_request_id for one in message.requests),
-        ven_id=caller.ven_id,
+        response=ok(message.request_id), pending_report_request_ids=pending, ven_id=caller.ven_id
     )
 
 
 async def cancel(office: Office, caller: Caller, message: CancelReport) -> CanceledReport:
-    """A VEN no longer wants our metadata; one that never asked gets 452 (rule 336)."""
+    """A VEN no longer wants our metadata; one that never asked gets 452 (rule 336).
+
+    With reportToFollow one more is sent (rule 345).
+    """
     wanted = set(message.report_request_ids)
     async with office.store.write() as connection:
         waiting = [
@@ -369,12 +440,26 @@ async def cancel(office: Office, caller: Caller, message: CancelReport) -> Cance
             for one in await outbox.waiting(connection, caller.ven_id)
             if one.kind == "oadrRegisterReport" and wanted.intersection(one.subjects)
         ]
-        strangers = wanted - {subject for one in waiting for subject in one.subjects}
+        periodic = {
+            one.request.report_request_id
+            for one in await subscriptions.of_ven(connection, caller.ven_id)
+        }
+        strangers = wanted - periodic - {subject for one in waiting for subject in one.subjects}
         if strangers:
-            raise Rejected("452", f"Nothing was asked of us under '{min(strangers)}'.")
-        await outbox.remove(connection, [one.number for one in waiting])
+            raise Rejected("452", f"Nothing is asked of us under '{min(strangers)}'.")
+        await subscriptions.remove(connection, caller.ven_id, wanted)
+        if message.report_to_follow:
+            underway = {subject for one in waiting for subject in one.subjects}
+            for name in sorted(wanted - underway):
+                await offer_ours(office, connection, caller.ven_id, name)
+        else:
+            await outbox.remove(connection, [one.number for one in waiting])
+        pending = await _pending(connection, caller)
         await note_ven(connection, caller, "want our metadata no longer", at=office.now())
-    return CanceledReport(response=ok(message.request_id), ven_id=caller.ven_id)
+    office.directory.wake([caller.ven_id])
+    return CanceledReport(
+        response=ok(message.request_id), pending_report_request_ids=pending, ven_id=caller.ven_id
+    )
 
 
 async def _offer_ours(
@@ -385,25 +470,75 @@ async def _offer_ours(
     at: datetime,
 ) -> None:
     """Queue our (empty) metadata for each request for it."""
+    count = len(await subscriptions.of_ven(connection, caller.ven_id))
     for one in wanted:
         if one.report_specifier_id != METADATA:
             raise Rejected(
                 "452", f"This VTN offers no report '{one.report_specifier_id}', only METADATA."
             )
         name = fitting("reportRequestID", one.report_request_id)
-        request_id = office.new_id()
-        await outbox.put(
-            connection,
-            caller.ven_id,
-            RegisterReport(request_id=request_id, ven_id=caller.ven_id, report_request_id=name),
-            at=at,
-            request_id=request_id,
-            subjects=[name],
-        )
+        if not one.report_back:
+            await offer_ours(office, connection, caller.ven_id, name)
+            continue
+        if one.interval is None:
+            raise Rejected("459", "A periodic report needs a reportInterval (rule 324).")
+        count += 1
+        if count > _MOST_SUBSCRIPTIONS:
+            raise Rejected(
+                "469", f"This VTN keeps {_MOST_SUBSCRIPTIONS} periodic requests of a VEN at most."
+            )
+        await subscriptions.put(connection, caller.ven_id, subscriptions.first(one, at))
+
+
+async def offer_ours(
+    office: Office, connection: AsyncConnection, ven_id: str, report_request_id: str
+) -> None:
+    """Queue our (empty) metadata in answer to one request (rule 311)."""
+    request_id = office.new_id()
+    await outbox.put(
+        connection,
+        ven_id,
+        RegisterReport(request_id=request_id, ven_id=ven_id, report_request_id=report_request_id),
+        at=office.now(),
+        request_id=request_id,
+        subjects=[report_request_id],
+    )
+
+
+async def offer_due(office: Office, connection: AsyncConnection, ven_id: str) -> datetime | None:
+    """Queue our metadata where it is wanted periodically and due; from when more will be."""
+    now = office.now()
+    for one in await subscriptions.of_ven(connection, ven_id):
+        if one.next_at > now:
+            return one.next_at
+        name = one.request.report_request_id
+        await offer_ours(office, connection, ven_id, name)
+        left = one.after(now)
+        if left is None:
+            await subscriptions.remove(connection, ven_id, [name])
+        else:
+            await subscriptions.put(connection, ven_id, left)
+    following = await subscriptions.of_ven(connection, ven_id)
+    return following[0].next_at if following else None
+
+
+async def _pending(connection: AsyncConnection, caller: Caller) -> tuple[str, ...]:
+    """Every report of ours that is still to come (rule 329)."""
+    queued = [
+        subject
+        for one in await outbox.waiting(connection, caller.ven_id)
+        if one.kind == "oadrRegisterReport"
+        for subject in one.subjects
+    ]
+    periodic = [
+        one.request.report_request_id
+        for one in await subscriptions.of_ven(connection, caller.ven_id)
+    ]
+    return tuple(dict.fromkeys((*queued, *periodic)))
 
 
 def _answered(queue: Sequence[Waiting], kind: str, request_id: str) -> list[Waiting]:
     """The message that an answer is to: by its requestID, else the oldest one handed out."""
-    handed = [one for one in queue if one.kind == kind and one.handed_at is not None]
-    named = [one for one in handed if one.request_id == request_id]
-    return named or handed[:1]
+    alike = [one for one in queue if one.kind == kind]
+    named = [one for one in alike if one.request_id == request_id]
+    return named or [one for one in alike if one.handed_at is not None][:1]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each VEN offers to report, and what was asked of it."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import bindparam, case, delete, insert, select, update
@@ -11,6 +11,7 @@ from oadr.report import Report, ReportRequest
 from vtn.records import Offer, RequestRecord, RequestState
 from vtn.store.documents import decode, encode
 from vtn.store.tables import OfferRow, RequestRow
+from vtn.tally import NOTHING_YET, Tally
 
 _OPEN = (RequestState.ASKED.value, RequestState.ACTIVE.value, RequestState.CANCELLING.value)
 
@@ -29,11 +30,13 @@ _REQUESTS = (
 _REQUESTS_NAMED = _REQUESTS.where(
     RequestRow.report_request_id.in_(bindparam("ids", expanding=True))
 )
+_REQUESTS_LOCKED = _REQUESTS_NAMED.with_for_update()
 _TOUCH = (
     update(RequestRow)
-    .where(RequestRow.report_request_id.in_(bindparam("ids", expanding=True)))
+    .where(RequestRow.report_request_id == bindparam("id"))
     .values(
         last_update_at=bindparam("now"),
+        tally=bindparam("tally_now"),
         state=case(
             (RequestRow.state == RequestState.ASKED.value, RequestState.ACTIVE.value),
             else_=RequestRow.state,
@@ -88,13 +91,21 @@ async def ask(connection: AsyncConnection, record: RequestRecord) -> None:
 
 
 async def requests(
-    connection: AsyncConnection, ven_id: str, *, ids: Collection[str] | None = None
+    connection: AsyncConnection,
+    ven_id: str,
+    *,
+    ids: Collection[str] | None = None,
+    lock: bool = False,
 ) -> list[RequestRecord]:
-    """What was asked of a VEN, oldest first; with `ids` those of them that are this VEN's."""
+    """What was asked of a VEN, oldest first; with `ids` those of them that are this VEN's.
+
+    With `ids` and `lock` nobody else counts what comes of them until the transaction ends.
+    """
     if ids is None:
         rows = await connection.execute(_REQUESTS, {"ven": ven_id})
     else:
-        rows = await connection.execute(_REQUESTS_NAMED, {"ven": ven_id, "ids": list(ids)})
+        named = _REQUESTS_LOCKED if lock else _REQUESTS_NAMED
+        rows = await connection.execute(named, {"ven": ven_id, "ids": list(ids)})
     return [
         RequestRecord(
             ven_id=row["ven_id"],
@@ -105,6 +116,8 @@ async def requests(
             asked_by=row["asked_by"],
             last_update_at=row["last_update_at"],
             remark=row["remark"],
+            to_follow=row["to_follow"],
+            tally=decode(row["tally"], Tally) if row["tally"] else NOTHING_YET,
         )
         for row in rows.mappings()
     ]
@@ -131,9 +144,25 @@ async def set_state(
     await connection.execute(statement.values(**values))
 
 
-async def touch(connection: AsyncConnection, ids: Iterable[str], *, at: datetime) -> None:
+async def touch(connection: AsyncConnection, tallies: Mapping[str, Tally], *, at: datetime) -> None:
     """Values came for these requests; a VEN that sends them has taken the request on."""
-    await connection.execute(_TOUCH, {"ids": list(ids), "now": at})
+    if tallies:
+        await connection.execute(
+            _TOUCH,
+            [
+                {"id": name, "now": at, "tally_now": encode(tally)}
+                for name, tally in tallies.items()
+            ],
+        )
+
+
+async def want_one_more(connection: AsyncConnection, report_request_id: str) -> None:
+    """One last report is to come after the cancellation (rule 345)."""
+    await connection.execute(
+        update(RequestRow)
+        .where(RequestRow.report_request_id == report_request_id)
+        .values(to_follow=True)
+    )
 
 
 async def cancel_all(

@@ -7,7 +7,8 @@ vens ─┬─ resources            events ─┬─ event_versions (every modif
       ├─ report_requests
       ├─ series ─ measurement_blocks  market_contexts
       ├─ opts                         audit (append only)
-      └─ outbox
+      ├─ outbox                       nonces (of signed messages, while they could be replayed)
+      └─ metadata_subscriptions (our metadata, wanted periodically)
 """
 
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -70,9 +72,13 @@ class VenRow(Table):
     revoked_at: Mapped[datetime | None]
     registration_id: Mapped[str | None] = mapped_column(unique=True)
     registered_at: Mapped[datetime | None]
-    report_only: Mapped[bool] = mapped_column(server_default=text("false"))
+    report_only: Mapped[bool] = mapped_column(server_default=false())
     poll_interval_s: Mapped[float | None]
     last_contact_at: Mapped[datetime | None]
+    certificate_der: Mapped[bytes | None]
+    push_address: Mapped[str | None]
+    """Where it is pushed to; NULL for a VEN that polls."""
+    xml_signature: Mapped[bool] = mapped_column(server_default=false())
 
 
 class ResourceRow(Table):
@@ -204,6 +210,10 @@ class RequestRow(Table):
     asked_by: Mapped[str]
     last_update_at: Mapped[datetime | None]
     remark: Mapped[str] = mapped_column(server_default="")
+    to_follow: Mapped[bool] = mapped_column(server_default=false())
+    """One final report is wanted when it is cancelled."""
+    tally: Mapped[str] = mapped_column(server_default="")
+    """The vtn.tally.Tally as JSON; "" while nothing has come."""
 
 
 class SeriesRow(Table):
@@ -251,6 +261,24 @@ class MessageRow(Table):
     queued_at: Mapped[datetime]
     handed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class NonceRow(Table):
+    __tablename__ = "nonces"
+
+    sender: Mapped[str] = mapped_column(primary_key=True)
+    value: Mapped[str] = mapped_column(primary_key=True)
+    sent_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class SubscriptionRow(Table):
+    __tablename__ = "metadata_subscriptions"
+
+    ven_id: Mapped[str] = _ven()
+    report_request_id: Mapped[str] = mapped_column(primary_key=True)
+    document: Mapped[str]
+    """The oadr.report.ReportRequest as JSON."""
+    next_at: Mapped[datetime]
 
 
 class AuditRow(Table):

@@ -20,6 +20,7 @@ async def add(connection: AsyncConnection, ven: Ven) -> None:
             certificate_sha256=ven.certificate_sha256,
             added_at=ven.added_at,
             added_by=ven.added_by,
+            certificate_der=ven.certificate_der,
         )
     )
     for resource_id in ven.resources:
@@ -79,11 +80,19 @@ async def register(
     registration_id: str,
     at: datetime,
     report_only: bool,
+    push_address: str | None,
+    xml_signature: bool,
 ) -> None:
     await connection.execute(
         update(VenRow)
         .where(VenRow.ven_id == ven_id)
-        .values(registration_id=registration_id, registered_at=at, report_only=report_only)
+        .values(
+            registration_id=registration_id,
+            registered_at=at,
+            report_only=report_only,
+            push_address=push_address,
+            xml_signature=xml_signature,
+        )
     )
 
 
@@ -91,7 +100,14 @@ async def unregister(connection: AsyncConnection, ven_id: str) -> None:
     await connection.execute(
         update(VenRow)
         .where(VenRow.ven_id == ven_id)
-        .values(registration_id=None, registered_at=None)
+        .values(registration_id=None, registered_at=None, push_address=None, xml_signature=False)
+    )
+
+
+async def remember_certificate(connection: AsyncConnection, ven_id: str, der: bytes) -> None:
+    """The certificate whose fingerprint is known already."""
+    await connection.execute(
+        update(VenRow).where(VenRow.ven_id == ven_id).values(certificate_der=der)
     )
 
 

@@ -20,12 +20,12 @@ async def test_a_database_without_tables_is_not_opened(database):
     with pytest.raises(NotAtHead, match="run vtn init"):
         await Store.open(database)
 
-    assert await revision(database) == (None, "0001")
+    assert await revision(database) == (None, "0002")
 
 
 async def test_migrating_twice_changes_nothing(database):
-    assert await migrate(database) == (None, "0001")
-    assert await migrate(database) == ("0001", "0001")
+    assert await migrate(database) == (None, "0002")
+    assert await migrate(database) == ("0002", "0002")
 
     await (await Store.open(database)).close()
 

@@ -45,7 +45,7 @@ def read(one: Report, *descriptions: ReportDescription):
         {found.r_id: found for found in descriptions or (description(),)},
         ven_id="v",
         report_name="TELEMETRY_USAGE",
-        granularity=FOUR,
+        starts_at=instants(one, FOUR),
     )
 
 
