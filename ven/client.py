@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 import structlog
@@ -25,7 +25,10 @@ CLOCK_TOLERANCE_S = 5.0
 CONNECTIONS = 4
 _HEADERS = {"Content-Type": oadr.endpoints.MEDIA_TYPE, "Accept": oadr.endpoints.MEDIA_TYPE}
 _ADVICE = {
-    403: "give the VTN's operator this VEN's fingerprint ('ven fingerprint')",
+    403: (
+        "give the VTN's operator this VEN's fingerprint ('ven fingerprint'); where messages are "
+        "signed, compare the clocks and the certificates"
+    ),
     404: "check [vtn] url",
     406: "the VTN found the message invalid",
     413: "the message is too long for the VTN",
@@ -33,12 +36,27 @@ _ADVICE = {
 }
 
 
+class Seal(Protocol):
+    """What the client needs of ven.signing, which is loaded only where signatures are asked for."""
+
+    def sign(self, message: oadr.Message) -> bytes: ...
+
+    async def open(self, body: bytes) -> oadr.Message: ...
+
+
 class VtnClient:
     """The connection to one VTN; `async with` opens it. Calls may be made concurrently."""
 
     def __init__(
-        self, settings: VtnSettings, tls: ssl.SSLContext, *, now: Callable[[], datetime]
+        self,
+        settings: VtnSettings,
+        tls: ssl.SSLContext,
+        *,
+        now: Callable[[], datetime],
+        seal: Seal | None = None,
     ) -> None:
+        """With a `seal` every message is signed, anew at each try, and every answer must be."""
+        self._seal = seal
         self._url = base_url(settings.url)
         self._timeout_s = settings.timeout_s
         self._tls = tls
@@ -69,11 +87,12 @@ class VtnClient:
     async def post(self, service: ServiceName, message: oadr.Message) -> oadr.Message:
         """Send one message and return the VTN's answer, whatever it is.
 
-        Raises Unreachable (also for answers that are no OpenADR), Overloaded, TurnedAway, Unusable.
+        Raises Unreachable (also for answers that are no OpenADR, or prove nothing where signatures
+        are asked for), Overloaded, TurnedAway, Unusable.
         """
         assert self._session is not None
         url = f"{self._url}/{service.value}"
-        body = oadr.build(message)
+        body = oadr.build(message) if self._seal is None else self._seal.sign(message)
         try:
             async with self._session.post(url, data=body, allow_redirects=False) as response:
                 received = await _read(response)
@@ -88,8 +107,27 @@ class VtnClient:
             raise Unreachable(f"{url}: the VTN does not answer ({_why(error)}).") from error
         if status != 200:
             raise _by_status(url, status)
-        # Nothing at all is how a VTN may acknowledge what wants no answer, as in push.
-        return _parsed(url, received) if received.strip() else Response(response=oadr.EiResponse())
+        return await self._parsed(url, received)
+
+    async def _parsed(self, url: str, received: bytes) -> oadr.Message:
+        try:
+            if self._seal is not None:
+                return await self._seal.open(received)
+            if not received.strip():
+                # Nothing at all is how a VTN may acknowledge what wants no answer, as in push.
+                return Response(response=oadr.EiResponse())
+            return oadr.parse(received)
+        except oadr.InvalidContent as error:
+            raise Unusable(
+                f"{url}: {error}",
+                response_code=error.response_code,
+                message=error.message,
+                request_id=error.request_id,
+            ) from error
+        except oadr.errors.Unproven as error:
+            raise Unreachable(f"{url}: the answer is ignored (rule 514): {error}") from error
+        except oadr.OadrError as error:
+            raise Unreachable(f"{url}: the answer is not OpenADR 2.0b: {error}") from error
 
     def _compare_clocks(self, date: str | None) -> None:
         if date is None:
@@ -134,20 +172,6 @@ def _by_status(url: str, status: int) -> Unreachable | TurnedAway:
             http_status=status,
         )
     return Unreachable(f"{url}: the VTN answered with HTTP {status}.")
-
-
-def _parsed(url: str, received: bytes) -> oadr.Message:
-    try:
-        return oadr.parse(received)
-    except oadr.InvalidContent as error:
-        raise Unusable(
-            f"{url}: {error}",
-            response_code=error.response_code,
-            message=error.message,
-            request_id=error.request_id,
-        ) from error
-    except oadr.OadrError as error:
-        raise Unreachable(f"{url}: the answer is not OpenADR 2.0b: {error}") from error
 
 
 def _why(error: BaseException) -> str:

@@ -49,7 +49,9 @@ class VtnSettings(Exact, frozen=True, kw_only=True):
     url: Name
     """https://host:port; the path /OpenADR2/Simple/2.0b is added if it is not there (rule 511)."""
     ca: Path
-    """PEM: the roots that the VTN's certificate is checked against."""
+    """PEM: the issuers that the VTN's certificate is checked against."""
+    fingerprints: tuple[Name, ...] = ()
+    """Only a VTN with one of these certificates is spoken to, short or full; empty = any of `ca`."""
     timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 10.0
     back_off_cap_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
     """The longest pause between two tries while the VTN does not answer."""
@@ -65,6 +67,36 @@ class NodeSettings(Exact, frozen=True, kw_only=True):
     """The light node of this building."""
 
     socket: Path
+
+
+class PushSettings(Exact, frozen=True, kw_only=True):
+    """Where the VTN brings its messages, instead of being polled for them (HTTP push)."""
+
+    listen_host: Name = "0.0.0.0"  # noqa: S104 - the VTN is elsewhere; it needs a certificate
+    listen_port: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    address: Name
+    """How the VTN reaches it: https://host:port; it adds the path (rule 511)."""
+    ask_again_s: Annotated[float, msgspec.Meta(ge=1)] = 300.0
+    """So often the events are asked for all the same, in case that a push was lost."""
+
+    def __post_init__(self) -> None:
+        if not self.address.startswith("https://"):
+            raise ValueError("The address must begin with https:// (OpenADR 2.0b is mutual TLS)")
+
+
+class SignatureSettings(Exact, frozen=True, kw_only=True):
+    """XML signatures (rule 514); off by default."""
+
+    sign: bool = False
+    """Sign every message, and ignore those of the VTN that are not signed well."""
+    vtn_certificates: tuple[Path, ...] = ()
+    """PEM: the certificates that the VTN may sign with."""
+    window_s: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
+    """How far the clocks may differ, either way."""
+
+    def __post_init__(self) -> None:
+        if self.sign and not self.vtn_certificates:
+            raise ValueError("With sign = true the vtn_certificates must be named")
 
 
 class PollingSettings(Exact, frozen=True, kw_only=True):
@@ -190,6 +222,8 @@ class Settings(Exact, frozen=True, kw_only=True):
     polling: PollingSettings = PollingSettings()
     reports: ReportsSettings = ReportsSettings()
     opt: OptSettings = OptSettings()
+    push: PushSettings | None = None
+    signature: SignatureSettings = SignatureSettings()
 
 
 def load(path: Path) -> Settings:

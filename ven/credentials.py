@@ -2,6 +2,7 @@
 """The VEN's certificate and key: into a TLS context, and in words for people."""
 
 import ssl
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,15 +33,27 @@ class Credentials:
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
     """A context for mutual TLS 1.2 or later. Raises CredentialFault, naming the file."""
+    return _equipped(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), settings)
+
+
+def push_context(settings: Settings) -> ssl.SSLContext:
+    """The same for the other direction: the VTN is the client. Raises CredentialFault."""
+    return _equipped(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), settings)
+
+
+def _equipped(context: ssl.SSLContext, settings: Settings) -> ssl.SSLContext:
+    """Trusts no issuer but those of [vtn] ca, and of those only [vtn] fingerprints if given."""
     ca, cert, key = settings.vtn.ca, settings.ven.cert, settings.ven.key
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts no root but those of the file
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
+    context.verify_mode = ssl.CERT_REQUIRED
+    if settings.vtn.fingerprints:
+        context.sslobject_class = _pinned(settings.vtn.fingerprints)
     try:
         context.load_verify_locations(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise CredentialFault(
-            f"{ca}: no trusted roots can be read from it ({_why(error)}); name the VTN's ca.crt "
+            f"{ca}: no trusted roots can be read from it ({_why(error)}); name the VTN's vtn-ca.crt "
             "in [vtn] ca."
         ) from error
     certificate = _certificate(cert)
@@ -52,6 +65,24 @@ def tls_context(settings: Settings) -> ssl.SSLContext:
             f"{cert}: the certificate cannot be used with {key} ({_why(error)})."
         ) from error
     return context
+
+
+def _pinned(fingerprints: Collection[str]) -> type[ssl.SSLObject]:
+    """TLS connections that end in the handshake where the other end is none of those named."""
+    admitted = {_digits(each) for each in fingerprints}
+
+    class Pinned(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            super().do_handshake()
+            der = self.getpeercert(binary_form=True) or b""
+            if admitted.isdisjoint({_digits(fingerprint(der)), _digits(sha256(der))}):
+                raise ssl.SSLCertVerificationError("it is none of [vtn] fingerprints")
+
+    return Pinned
+
+
+def _digits(text: str) -> str:
+    return text.replace(":", "").lower()
 
 
 def read_credentials(cert: Path) -> Credentials:

@@ -62,9 +62,7 @@ class EventDesk:
         if registration is None:
             return  # rule 405: an unregistered VEN takes nothing
         if message.vtn_id != registration.vtn_id:
-            self._refuse(
-                message.request_id, "452", f"The vtnID '{message.vtn_id}' is unknown here."
-            )
+            self._refuse("452", f"The vtnID '{message.vtn_id}' is unknown here.")
             return
         if message.response is not None and not message.response.ok:
             log.warning("events_refused", why=message.response.description)
@@ -109,7 +107,7 @@ class EventDesk:
 
     def refuse(self, fault: Unusable) -> None:
         """Answer a list of events of which nothing could be read (rule 33)."""
-        self._refuse(fault.request_id, fault.response_code, str(fault))
+        self._refuse(fault.response_code, str(fault))
 
     def opt(self, event_id: str, opt: OptType, *, reason: str = "") -> KnownEvent:
         """A person decides. Raises UnknownEvent, also where nothing is left to decide."""
@@ -231,16 +229,15 @@ class EventDesk:
         self.changed.ring()
         return after
 
-    def _refuse(self, request_id: str, code: str, sentence: str) -> None:
+    def _refuse(self, code: str, sentence: str) -> None:
         registration = self._state.registration()
         log.warning("events_unusable", why=sentence)
         if registration is not None:
             self._outbox.put(
                 ServiceName.EVENT,
                 CreatedEvent(
-                    response=EiResponse(
-                        response_code=code, description=sentence, request_id=request_id
-                    ),
+                    # Its requestID stays empty, as in every oadrCreatedEvent (rule 42).
+                    response=EiResponse(response_code=code, description=sentence),
                     ven_id=registration.ven_id,
                 ),
             )

@@ -110,6 +110,8 @@ def _take_one(
     draw: Draw,
 ) -> EventResponse:
     before = after.get(event.event_id)
+    if before is not None and before.ends_early_at is not None:
+        before = None  # cancelled is forgotten (rule 36); it is kept only to let it run out
     if before is None and event.status is EventStatus.CANCELLED:
         return _answer(message, event, OptType.OPT_IN)
     if before is not None:
@@ -130,7 +132,7 @@ def _take_one(
                 request_id=message.request_id,
             )
             return _answer(message, event, OptType.OPT_IN)
-        if event.modification_number == newest and before.ends_early_at is None:
+        if event.modification_number == newest:
             after[event.event_id] = replace(before, request_id=message.request_id)
             return _answer(message, event, before.opt, before.response_code, before.reason)
     taken = _decided(message, event, before, party=party, now=now, draw=draw)

@@ -36,6 +36,10 @@ class KnownEvent:
     """The newest modification whose answer the VTN has acknowledged."""
     reported: bool = False
     """Whether the final curtailment has been acknowledged, or there is none to report."""
+    out_resources: tuple[str, ...] = ()
+    """The resources a person has opted out of it while others take part (rule 206)."""
+    qualified: bool = False
+    """Whether the VTN was told an opt by oadrCreateOpt, which then counts (rule 206)."""
 
     @property
     def event_id(self) -> str:

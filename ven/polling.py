@@ -145,7 +145,11 @@ class Poller:
                 log.warning("unexpected_message", message=oadr.wire_name(type(message)))
 
     async def _register_again(self) -> None:
-        self._rooms.outbox.put(ServiceName.REGISTER_PARTY, Response(response=EiResponse()))
+        registration = self._state.registration()
+        ven_id = registration.ven_id if registration is not None else None
+        self._rooms.outbox.put(
+            ServiceName.REGISTER_PARTY, Response(response=EiResponse(), ven_id=ven_id)
+        )
         await self._rooms.outbox.drain()
         try:
             await self._rooms.registrar.again()

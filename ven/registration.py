@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiRegisterParty: register, register again with the same IDs, and end it."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -25,6 +27,8 @@ from ven.state import Registration, State
 
 log = structlog.get_logger()
 
+UNDER_WAY_S = 5.0
+"""So long a push waits for the answer to a registration that the VTN has sent just before it."""
 _UNKNOWN_ID = "452"
 
 
@@ -48,6 +52,8 @@ class Registrar:
         self._not_before: datetime | None = None
         self._registered_at: datetime | None = None
         self._wish = Bell()
+        self._under_way = asyncio.Lock()
+        self._terms = _terms(settings)
         self.trouble = ""
         """Why the VEN is not registered, in one sentence; empty while it is."""
 
@@ -56,9 +62,12 @@ class Registrar:
         while True:
             seen = self._wish.rings
             registration = self._state.registration()
-            if registration is not None:
+            if registration is not None and registration.terms == self._terms:
                 self.trouble = ""
                 return registration
+            if registration is not None:
+                await self._change_terms(registration)
+                continue
             if self._state.is_withdrawn:
                 self.trouble = "A person has taken this VEN out; 'ven register' brings it back."
                 await self._wish.wait(seen)
@@ -86,17 +95,18 @@ class Registrar:
         if registration is None:
             self.wish()
             return
-        try:
-            created = await self._create(
-                registration_id=registration.registration_id, ven_id=registration.ven_id
-            )
-        except NotRegistered:
-            raise
-        except Declined as fault:
-            if fault.response_code == _UNKNOWN_ID:
-                raise NotRegistered(str(fault), response_code=_UNKNOWN_ID) from fault
-            raise
-        self._keep(created, metadata_sent=registration.metadata_sent)
+        async with self._under_way:
+            try:
+                created = await self._create(
+                    registration_id=registration.registration_id, ven_id=registration.ven_id
+                )
+            except NotRegistered:
+                raise
+            except Declined as fault:
+                if fault.response_code == _UNKNOWN_ID:
+                    raise NotRegistered(str(fault), response_code=_UNKNOWN_ID) from fault
+                raise
+            self._keep(created, metadata_sent=registration.metadata_sent)
 
     async def cancel(self) -> None:
         """A person takes the VEN out: tell the VTN, forget it, and stay out (test N1_0030)."""
@@ -116,29 +126,43 @@ class Registrar:
             self._state.withdraw(withdrawn=True)
         log.info("registration_cancelled", by="the site")
 
-    async def take_cancel(self, message: CancelPartyRegistration) -> None:
-        """The VTN ends it (test N1_0040). Raises RegistrationEnded once all is forgotten."""
+    def answer_cancel(self, message: CancelPartyRegistration) -> CanceledPartyRegistration:
+        """The VTN wants to end it (test N1_0040); where the answer is good, `end` must follow."""
         registration = self._state.registration()
-        if registration is None:
-            return
-        known = message.registration_id == registration.registration_id
-        answer = CanceledPartyRegistration(
+        known = (
+            registration is not None and message.registration_id == registration.registration_id
+        )
+        return CanceledPartyRegistration(
             response=EiResponse(
                 response_code="200" if known else _UNKNOWN_ID,
                 description=None if known else "That registrationID is unknown here.",
                 request_id=message.request_id,
             ),
             registration_id=message.registration_id,
-            ven_id=registration.ven_id,
+            ven_id=registration.ven_id if registration is not None else None,
         )
+
+    async def take_cancel(self, message: CancelPartyRegistration) -> None:
+        """Answer it by a message of its own. Raises RegistrationEnded once all is forgotten."""
+        answer = self.answer_cancel(message)
         try:
             await self._line.ask(ServiceName.REGISTER_PARTY, answer, Response)
         except (Declined, TurnedAway, Unusable) as fault:
             log.warning("answer_refused", why=str(fault))
-        if known:
-            self._state.forget_everything()
-            self.rest()
-            raise RegistrationEnded("The VTN has cancelled the registration.")
+        if answer.response.ok:
+            self.end()
+
+    def end(self) -> None:
+        """The VTN has ended it: forget all about it (rule 407). Raises RegistrationEnded."""
+        self._state.forget_everything()
+        self.rest()
+        raise RegistrationEnded("The VTN has cancelled the registration.")
+
+    async def settled(self) -> None:
+        """Return when no registration is under way, or after a while."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(UNDER_WAY_S), self._under_way:
+                pass
 
     def wish(self) -> None:
         """A person wants the VEN in: withdraw a withdrawal, and do not wait any longer."""
@@ -169,11 +193,27 @@ class Registrar:
             CreatedPartyRegistration,
         )
         check_offer(offered)
-        self._keep(await self._create(), metadata_sent=False)
+        async with self._under_way:
+            self._keep(await self._create(), metadata_sent=False)
+
+    async def _change_terms(self, registration: Registration) -> None:
+        """The settings of push or signature have changed since: register again with the IDs."""
+        log.info("terms_changed", were=registration.terms, are=self._terms)
+        try:
+            await self.again()
+        except NotRegistered as fault:
+            log.warning("registration_lost", why=str(fault))
+            self._state.forget_registration()
+        except (Declined, TurnedAway, Unusable) as fault:
+            # On the old terms the two would not understand each other.
+            log.warning("terms_refused", why=str(fault))
+            self._state.forget_registration()
+            self.rest()
 
     async def _create(
         self, registration_id: str | None = None, ven_id: str | None = None
     ) -> CreatedPartyRegistration:
+        push = self._settings.push
         return await self._line.ask(
             ServiceName.REGISTER_PARTY,
             CreatePartyRegistration(
@@ -182,8 +222,10 @@ class Registrar:
                 ven_id=ven_id,
                 profile=ProfileName.B,
                 transport=TransportName.SIMPLE_HTTP,
+                transport_address=push.address if push is not None else None,
+                xml_signature=self._settings.signature.sign,
                 ven_name=self._settings.ven.name,
-                http_pull_model=True,
+                http_pull_model=push is None,
             ),
             CreatedPartyRegistration,
         )
@@ -198,10 +240,17 @@ class Registrar:
             vtn_id=created.vtn_id,
             poll_interval_s=interval.total_seconds() if interval else None,
             metadata_sent=metadata_sent,
+            terms=self._terms,
         )
         self._state.set_registration(registration)
         self._registered_at = self._now()
         log.info("registered", ven_id=registration.ven_id, vtn_id=registration.vtn_id)
+
+
+def _terms(settings: Settings) -> str:
+    """How the VEN registers; where this changes it registers again."""
+    way = f"push {settings.push.address}" if settings.push is not None else "pull"
+    return f"{way} signed" if settings.signature.sign else way
 
 
 def check_offer(offered: CreatedPartyRegistration) -> None:

@@ -203,6 +203,9 @@ class UsageReporter:
         if rows:
             await self._send(rows)
             self._at_hand = [row for row in self._at_hand if row.row_id > rows[-1].row_id]
+        elif in_force.ending:
+            await self._once()
+            return
         elif over and self._newest_end(in_force) is None and not self._owes(in_force):
             await self._send([telemetry.placeholder(pace.due(in_force.sent) - self._length_s)])
         current = self._reporting.in_force(self._request)
@@ -491,7 +494,10 @@ class MetadataReporter:
             return
         await self._reporting.register(answers=name)
         periods = pace.periods(now_s)
-        if in_force.ending or pace.is_done(periods):
+        current = self._reporting.in_force(self._request)
+        if current is None:
+            return  # cancelled meanwhile
+        if current.ending or pace.is_done(periods):
             self._reporting.finish(self._request)
         else:
-            self._reporting.state.put_request(replace(in_force, sent=periods))
+            self._reporting.state.put_request(replace(current, sent=periods))

@@ -127,42 +127,38 @@ class Reporting:
             if current is not None:
                 self.state.set_registration(replace(current, metadata_sent=True))
             if registered.requests:
-                self._take(registered.requests, registered.response.request_id)
+                answer = self._take(registered.requests, registered.response.request_id)
+                self._outbox.put(ServiceName.REPORT, answer)
         log.info("reports_registered", requests=len(registered.requests))
         self.changed.ring()
 
     # --- what the VTN asks for -----------------------------------------------------------------
 
-    def take_offers(self, message: RegisterReport) -> None:
+    def take_offers(self, message: RegisterReport) -> RegisteredReport:
         """The VTN's own reports: nothing is asked of them, but it is told so (rule 301)."""
-        self._outbox.put(
-            ServiceName.REPORT,
-            RegisteredReport(
-                response=EiResponse(request_id=message.request_id), ven_id=self._ven_id()
-            ),
+        return RegisteredReport(
+            response=EiResponse(request_id=message.request_id), ven_id=self._ven_id()
         )
 
-    def take_requests(self, message: CreateReport) -> None:
+    def take_requests(self, message: CreateReport) -> CreatedReport:
         """oadrCreateReport: all of its requests, or none where one cannot be served."""
         with self.state.transaction():
-            self._take(message.requests, message.request_id)
+            answer = self._take(message.requests, message.request_id)
         self.changed.ring()
+        return answer
 
-    def take_cancel(self, message: CancelReport) -> None:
+    def take_cancel(self, message: CancelReport) -> CanceledReport:
         """oadrCancelReport, by itself or riding on oadrUpdatedReport (rules 328, 336 and 345)."""
         with self.state.transaction():
-            response = self._cancel(message)
-            self._outbox.put(
-                ServiceName.REPORT,
-                CanceledReport(
-                    response=response,
-                    pending_report_request_ids=self._pending(),
-                    ven_id=self._ven_id(),
-                ),
+            answer = CanceledReport(
+                response=self._cancel(message),
+                pending_report_request_ids=self._pending(),
+                ven_id=self._ven_id(),
             )
         self.changed.ring()
+        return answer
 
-    def _take(self, requests: tuple[ReportRequest, ...], request_id: str) -> None:
+    def _take(self, requests: tuple[ReportRequest, ...], request_id: str) -> CreatedReport:
         response = EiResponse(request_id=request_id)
         try:
             for request in requests:
@@ -182,13 +178,10 @@ class Reporting:
                 self.state.put_request(
                     InForce(request=offers.completed(request, taken_at), taken_at=taken_at)
                 )
-        self._outbox.put(
-            ServiceName.REPORT,
-            CreatedReport(
-                response=response,
-                pending_report_request_ids=self._pending(),
-                ven_id=self._ven_id(),
-            ),
+        return CreatedReport(
+            response=response,
+            pending_report_request_ids=self._pending(),
+            ven_id=self._ven_id(),
         )
 
     def _cancel(self, message: CancelReport) -> EiResponse:
@@ -290,7 +283,8 @@ class Reporting:
                 raise ReportsUnknown(str(fault), response_code="452") from fault
             raise
         if updated.cancel is not None:
-            self.take_cancel(updated.cancel)
+            with self.state.transaction():
+                self._outbox.put(ServiceName.REPORT, self.take_cancel(updated.cancel))
 
     def finish(self, request: ReportRequest) -> None:
         """The request has been served to its end."""

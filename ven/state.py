@@ -13,7 +13,7 @@ set-points live in another process.
 import fcntl
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -22,13 +22,14 @@ from typing import IO, cast, get_args
 
 import oadr
 from oadr.event import DistributeEvent
+from oadr.opt import CreateOpt
 from oadr.report import CreateReport, ReportRequest
 from oadr.vocabulary import OptType, ServiceName
 from ven.errors import StateFault
 from ven.known import Decider, KnownEvent
 from ven.spool import Spool
 
-VERSION = 1
+VERSION = 2
 _SCHEMA = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE event (
@@ -61,6 +62,17 @@ CREATE TABLE request (
 ) WITHOUT ROWID;
 CREATE TABLE orphan (specifier_id TEXT PRIMARY KEY, spool TEXT NOT NULL) WITHOUT ROWID;
 """
+_SINCE_2 = """
+ALTER TABLE event ADD COLUMN out_resources TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE event ADD COLUMN qualified INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE schedule (n INTEGER PRIMARY KEY AUTOINCREMENT, opt_id TEXT NOT NULL, wire BLOB NOT NULL);
+CREATE TABLE nonce (
+    sender TEXT NOT NULL,
+    value TEXT NOT NULL,
+    sent_at REAL NOT NULL,
+    PRIMARY KEY (sender, value)
+) WITHOUT ROWID;
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +85,8 @@ class Registration:
     poll_interval_s: float | None
     metadata_sent: bool
     """Whether the VTN has acknowledged this VEN's reports since it registered (rule 309)."""
+    terms: str = "pull"
+    """How it registered: "pull", or "push" and the address; and "signed"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +157,7 @@ class State:
         """Open the file to read it beside a VEN that may be running. Raises StateFault."""
         if not path.exists():
             raise StateFault(f"{path}: there is no VEN state yet; start the VEN with 'ven run'.")
-        return cls(path, _connected(path), None)
+        return cls(path, _connected(path, may_change=False), None)
 
     def close(self) -> None:
         self._connection.close()
@@ -229,7 +243,7 @@ class State:
         if self._events is not None:
             self._events[known.event_id] = known
         self._connection.execute(
-            "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 known.event_id,
                 oadr.build(DistributeEvent(request_id="0", vtn_id="0", events=(known.event,))),
@@ -243,6 +257,8 @@ class State:
                 end.isoformat() if end is not None else None,
                 known.answered,
                 known.reported,
+                json.dumps(known.out_resources),
+                known.qualified,
             ),
         )
 
@@ -250,6 +266,26 @@ class State:
         if self._events is not None:
             self._events.pop(event_id, None)
         self._connection.execute("DELETE FROM event WHERE event_id = ?", (event_id,))
+
+    # --- opt schedules -------------------------------------------------------------------------
+
+    def schedules(self) -> tuple[CreateOpt, ...]:
+        """The opt schedules in force, oldest first; each as it was told last."""
+        rows = self._connection.execute("SELECT wire FROM schedule ORDER BY n")
+        found = [oadr.parse(row["wire"]) for row in rows]
+        return tuple(each for each in found if isinstance(each, CreateOpt))
+
+    def put_schedule(self, schedule: CreateOpt) -> None:
+        self._connection.execute(
+            "INSERT INTO schedule (opt_id, wire) VALUES (?, ?)",
+            (schedule.opt_id, oadr.build(schedule)),
+        )
+
+    def replace_schedules(self, schedules: Iterable[CreateOpt]) -> None:
+        with self.transaction():
+            self._connection.execute("DELETE FROM schedule")
+            for schedule in schedules:
+                self.put_schedule(schedule)
 
     # --- answers not yet acknowledged ----------------------------------------------------------
 
@@ -339,16 +375,23 @@ class State:
         self._connection.execute("DELETE FROM fact WHERE name = ?", (name,))
 
 
-def _connected(path: Path) -> sqlite3.Connection:
+def _connected(path: Path, *, may_change: bool = True) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(path, isolation_level=None, timeout=5)
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version != VERSION:
+        if may_change and version < VERSION:
+            steps = f"{_SCHEMA if version == 0 else ''} {_SINCE_2}"
+            connection.executescript(f"BEGIN; {steps} PRAGMA user_version={VERSION}; COMMIT;")
+        elif version < VERSION:
+            connection.close()
+            raise StateFault(
+                f"{path}: this state was written by an earlier program; start the VEN once with "
+                "'ven run' to bring it up to date."
+            )
+        elif version > VERSION:
             connection.close()
             raise StateFault(
                 f"{path}: this state is of version {version}, this program knows {VERSION}; "
@@ -378,6 +421,8 @@ def _known(row: sqlite3.Row) -> KnownEvent:
         ends_early_at=_instant(end) if end is not None else None,
         answered=row["answered"],
         reported=bool(row["reported"]),
+        out_resources=tuple(json.loads(row["out_resources"])),
+        qualified=bool(row["qualified"]),
     )
 
 

@@ -108,6 +108,17 @@ def test_a_cancelled_event_that_comes_back_is_taken_anew():
     assert result.known["e"].holds
 
 
+def test_a_cancelled_event_is_forgotten_and_its_id_may_begin_anew():  # rule 36
+    gone = taken(event(modification=3, status=EventStatus.CANCELLED), of=taken(event()).known)
+    result = taken(event(modification=0), of=gone.known)
+
+    assert said(result) == [("e", "200", "optIn")]
+    assert result.known["e"].holds
+    assert said(taken(event(status=EventStatus.CANCELLED), of=gone.known)) == [
+        ("e", "200", "optIn")
+    ]
+
+
 def test_the_random_offset_is_drawn_once():  # rule 30
     randomised = event(start_after=timedelta(minutes=5))
     first = taken(randomised, draw=0.5).known

@@ -335,6 +335,29 @@ async def test_one_last_report_follows_a_cancel_that_wants_it(ven):  # rule 345
     assert ven.state.requests() == {}
 
 
+async def test_one_last_report_of_minutes_does_not_wait_for_a_whole_one(ven):
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now(), granularity_s=60)
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=90, request=request)
+    ven.state.put_request(replace(ven.state.requests()["u"], ending=True))
+    before = len(sent.updates)
+    await ven.serve(reporter, seconds=5, request=request)
+
+    assert before + 1 == len(sent.updates)
+    assert ven.state.requests() == {}
+
+
+async def test_metadata_that_is_cancelled_while_it_is_sent_does_not_come_back(ven):
+    request = report_request("m", "METADATA", ("0",), start=ven.clock.now())
+    reporter = ven.force(request)
+    ven.vtn.script[RegisterReport] = lambda _: ven.state.drop_request("m")
+    await ven.serve(reporter, seconds=200, request=request)
+
+    assert len(ven.vtn.of(RegisterReport)) == 1
+    assert ven.state.requests() == {}
+
+
 async def test_a_ring_made_anew_is_noticed(ven):
     sent = Sent(ven)
     request = usage_request(start=ven.clock.now())
