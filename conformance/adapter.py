@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from conformance.declaration import Ability
+from conformance.declaration import Ability, Transport
 from oadr.event import Event
 from oadr.report import ReportRequest
 
@@ -77,8 +77,11 @@ class VenAdapter(Protocol):
     resources: tuple[str, ...]
     """What the VEN calls its resources; empty where it has none."""
 
-    async def open(self, url: str) -> None:
-        """Before the first test: the harness listens at `url`; may start the VEN."""
+    async def open(self, url: str, transport: Transport) -> None:
+        """Before the first test by pull, and again by push: the harness listens at `url`.
+
+        May start the VEN, which from now on speaks by that transport, until `close`.
+        """
 
     async def close(self) -> None: ...
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import click
 
 from conformance.adapters.options import Options
-from conformance.declaration import Ability
+from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault
 from oadr.event import Event
 from oadr.report import ReportRequest
@@ -165,9 +165,10 @@ class PersonVen:
             Ability.OPT_SCHEDULE,
         }
 
-    async def open(self, url: str) -> None:
+    async def open(self, url: str, transport: Transport) -> None:
         await _ask(
-            f"Point the VEN at {url}, let it take part in {', '.join(self.market_contexts)}, "
+            f"Point the VEN at {url} by HTTP {transport}, "
+            f"let it take part in {', '.join(self.market_contexts)}, "
             "have it opt in by itself, and start it."
         )
 

@@ -78,22 +78,18 @@ async def run_vtn(setup: VtnSetUp, only: Collection[str], listener: Listener) ->
 
 async def run_ven(setup: VenSetUp, only: Collection[str], listener: Listener) -> list[Result]:
     """Every chosen test of a VEN, pull first."""
-    tests = chosen(VEN_TESTS.values(), only)
-    async with AsyncExitStack() as stack:
-        opened = await ven_bench.open_bench(stack, setup)
 
-        async def bench(_stack: AsyncExitStack, transport: Transport) -> Bench:
-            opened.transport = transport
-            return opened
+    async def bench(stack: AsyncExitStack, transport: Transport) -> Bench:
+        return await ven_bench.open_bench(stack, setup, transport)
 
-        return await _run(
-            tests,
-            bench,
-            lambda test: ven_bench.missing(setup, test.needs),
-            setup.scale,
-            listener,
-            push="" if setup.push else "push is not set up (--push)",
-        )
+    return await _run(
+        chosen(VEN_TESTS.values(), only),
+        bench,
+        lambda test: ven_bench.missing(setup, test.needs),
+        setup.scale,
+        listener,
+        push="" if setup.push else "push is not set up (--push)",
+    )
 
 
 async def _run(

@@ -327,7 +327,7 @@ def missing(setup: VenSetUp, needs: Collection[Ability]) -> list[Ability]:
     return [need for need in Ability if need in needs and need not in have]
 
 
-async def open_bench(stack: AsyncExitStack, setup: VenSetUp) -> VenBench:
+async def open_bench(stack: AsyncExitStack, setup: VenSetUp, transport: Transport) -> VenBench:
     """Listen as a VTN and have the VEN started; closed with the stack."""
     record: list[Exchange] = []
     memory = Memory(
@@ -345,8 +345,7 @@ async def open_bench(stack: AsyncExitStack, setup: VenSetUp) -> VenBench:
     )
     context = client_context(setup.push_keys or setup.keys)
     player.push_client = lambda address: Client(address, context, record)
-    await setup.adapter.open(setup.url or f"https://{setup.host}:{server.port}")
+    player.transport = transport
     stack.push_async_callback(setup.adapter.close)
-    return VenBench(
-        setup=setup, transport=Transport.PULL, vtn=player, examiner=examiner, record=record
-    )
+    await setup.adapter.open(setup.url or f"https://{setup.host}:{server.port}", transport)
+    return VenBench(setup=setup, transport=transport, vtn=player, examiner=examiner, record=record)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+import structlog
+
 from conformance import drafts
 from conformance.declaration import Transport
 from conformance.errors import Failed, expect
@@ -41,6 +43,8 @@ from oadr.report import (
 from oadr.vocabulary import EventStatus, ProfileName, TransportName
 
 M = TypeVar("M")
+log = structlog.get_logger()
+PUSH_AFTER_S = 0.5
 VTN_ID = "Conformance-VTN"
 VEN_ID = "Conformance-VEN-0042"
 
@@ -81,6 +85,7 @@ class VtnPlayer:
         """What was agreed with the VEN last."""
         self.refusals: list[datetime] = []
         """When requests were turned away by HTTP 503."""
+        self._pushing: asyncio.Future[None] | None = None
         self._refuse_next = 0
         self._refuse_until: datetime | None = None
         self._garbage: deque[bytes] = deque()
@@ -197,13 +202,27 @@ class VtnPlayer:
             self.forget()
             self.memory.registration_id = drafts.fresh("registration")
             if not again:
-                self._queue.append(
-                    RegisterReport(request_id=drafts.fresh("metadata"), ven_id=self.ven_id)
-                )
+                self._offer()
         self.registered = True
         self.memory.ven_id = self.ven_id
         self.push_address = (message.transport_address or "") if not message.http_pull_model else ""
         return self.created(message.request_id)
+
+    def _offer(self) -> None:
+        """The VTN's own metadata, of which there is none, goes to the VEN (rule 301)."""
+        message = RegisterReport(request_id=drafts.fresh("metadata"), ven_id=self.ven_id)
+        if self.transport is Transport.PULL:
+            self._queue.append(message)
+        else:
+            self._pushing = asyncio.ensure_future(self._push_later(message))
+
+    async def _push_later(self, message: Message) -> None:
+        """Push once the VEN has read the answer to its own request."""
+        await asyncio.sleep(PUSH_AFTER_S)
+        try:
+            await self.deliver(message)
+        except (Failed, ConnectionError) as error:
+            log.warning("the VEN took no push", why=str(error))
 
     def created(self, request_id: str) -> CreatedPartyRegistration:
         """What the harness offers as a VTN."""

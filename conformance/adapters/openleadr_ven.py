@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from conformance.adapters.options import Options
-from conformance.declaration import Ability
+from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault
 from conformance.process import Service
 
@@ -32,7 +32,9 @@ class OpenleadrVen:
         self._log = Path(chosen.get("log")) if chosen.get("log") else None
         self._service: Service | None = None
 
-    async def open(self, url: str) -> None:
+    async def open(self, url: str, transport: Transport) -> None:
+        if transport is Transport.PUSH:
+            raise AdapterFault("openleadr has no push VEN")
         self._service = Service([*self._command, "--url", url], self._log)
         await self._service.start()
 

@@ -2,6 +2,7 @@
 """Starts and prepares the VEN of this project through its own command line.
 
 Options: config=ven.toml and state=ven.db (both required; the state is what is forgotten),
+push_config and push_state (the same for a VEN that is pushed to),
 site=site.toml (a light node is started with it), contexts=URI,URI, resources=ID, log=FILE.
 The `[vtn] url` in ven.toml must be where the harness listens.
 """
@@ -11,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from conformance.adapters.options import Options
-from conformance.declaration import Ability
+from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault, SetUpFault
 from conformance.process import Service, program, run
 
@@ -23,29 +24,46 @@ class OursVen:
     abilities = frozenset({Ability.RESTART, Ability.FRESH, Ability.OPT, Ability.UNREGISTER})
 
     def __init__(self, options: Mapping[str, str]) -> None:
-        chosen = Options(options, "config", "state", "site", "contexts", "resources", "log")
-        self._config = chosen.required("config")
-        try:
-            self._settings = Path(self._config).read_text(encoding="utf-8")
-        except OSError as error:
-            raise SetUpFault(f"{self._config} cannot be read: {error.strerror}.") from error
-        self._state = Path(chosen.required("state"))
+        chosen = Options(
+            options,
+            *("config", "state", "push_config", "push_state"),
+            *("site", "contexts", "resources", "log"),
+        )
+        self._files = {
+            Transport.PULL: (chosen.required("config"), chosen.required("state")),
+            Transport.PUSH: (chosen.get("push_config"), chosen.get("push_state")),
+        }
+        self._config, self._state = self._files[Transport.PULL]
         self.market_contexts = chosen.several("contexts") or ("http://market.example/one",)
         self.resources = chosen.several("resources")
-        log = Path(chosen.get("log")) if chosen.get("log") else None
+        self._log = Path(chosen.get("log")) if chosen.get("log") else None
         self._program = program("ven")
-        self._service = Service([self._program, "run", "--config", self._config], log)
+        self._service = self._ven()
         site = chosen.get("site")
         self._node = (
-            Service([program("light-node"), "run", "--config", site], log) if site else None
+            Service([program("light-node"), "run", "--config", site], self._log) if site else None
         )
 
-    async def open(self, url: str) -> None:
-        if url not in self._settings:
-            raise AdapterFault(f'{self._config} does not name the harness: [vtn] url = "{url}"')
+    def _ven(self) -> Service:
+        return Service([self._program, "run", "--config", self._config], self._log)
+
+    async def open(self, url: str, transport: Transport) -> None:
+        self._config, self._state = self._files[transport]
+        if not self._config or not self._state:
+            raise AdapterFault("push needs --set push_config=... and --set push_state=...")
+        self._check(url)
+        self._service = self._ven()
         if self._node is not None:
             await self._node.start()
         await self._service.start()
+
+    def _check(self, url: str) -> None:
+        try:
+            settings = Path(self._config).read_text(encoding="utf-8")
+        except OSError as error:
+            raise SetUpFault(f"{self._config} cannot be read: {error.strerror}.") from error
+        if url not in settings:
+            raise SetUpFault(f'{self._config} does not name the harness: [vtn] url = "{url}"')
 
     async def close(self) -> None:
         await self._service.stop()
@@ -55,8 +73,7 @@ class OursVen:
     async def restart(self, *, forget: bool) -> None:
         await self._service.stop(kill=not forget)
         if forget:
-            for file in self._state.parent.glob(f"{self._state.name}*"):
-                file.unlink()
+            _forget(Path(self._state))
         await self._service.start()
 
     async def register(self) -> None:
@@ -78,3 +95,9 @@ class OursVen:
 
     async def _ask(self, *words: str) -> None:
         await run(self._program, *words, "--config", self._config)
+
+
+def _forget(state: Path) -> None:
+    """The SQLite file and what lies beside it."""
+    for file in state.parent.glob(f"{state.name}*"):
+        file.unlink()

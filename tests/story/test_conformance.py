@@ -15,13 +15,13 @@ import pytest
 
 from certs.authority import Authority, Issued
 from conformance import drafts, vtn_bench
-from conformance.declaration import VTN_TESTS, Ability
+from conformance.declaration import VTN_TESTS, Ability, Transport
 from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Outcome
 from conformance.runner import run_vtn
 from conformance.vtn_player import VEN_ID, VTN_ID, VtnPlayer
-from conformance.wire import Keys, Server, server_context
+from conformance.wire import Client, Keys, Server, client_context, server_context
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.timeout(120)
@@ -153,7 +153,7 @@ class OwnVtn:
         await self.player.distribute()
 
 
-async def try_own_vtn(credentials, only, *, spoil=None):
+async def try_own_vtn(credentials, only, *, spoil=None, push=False):
     examiner = Examiner(memory=Memory(from_vtn=False, vtn_id=VTN_ID), now=drafts.utc_now)
     player = VtnPlayer(examiner, poll_s=1, market_context="http://market.example/one")
     if spoil is not None:
@@ -168,6 +168,8 @@ async def try_own_vtn(credentials, only, *, spoil=None):
         def ended(self, result):
             results.append(result)
 
+    player.transport = Transport.PUSH if push else Transport.PULL
+    player.push_client = lambda address: Client(address, client_context(keys), [])
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
             Server("127.0.0.1", 0, server_context(keys), player.handle, [])
@@ -178,6 +180,8 @@ async def try_own_vtn(credentials, only, *, spoil=None):
             adapter=OwnVtn(player),
             scale=0.02,
             ven_id=VEN_ID,
+            push_host="127.0.0.1:0" if push else "",
+            push_keys=keys,
         )
         await run_vtn(setup, only, Listener())
     return {result.name: result for result in results}
@@ -191,6 +195,16 @@ async def test_the_harness_passes_its_own_tests_where_no_operator_is_needed(cred
     assert {
         name: one.seen for name, one in found.items() if one.outcome is not Outcome.PASSED
     } == {}
+    assert len(found) == len(only)
+
+
+async def test_the_same_steps_serve_push(credentials):
+    only = ["N0_5020", "E0_6050", "A_E2_0430"]
+
+    found = await try_own_vtn(credentials, only, push=True)
+
+    troubles = {name: one.seen for name, one in found.items() if one.outcome is not Outcome.PASSED}
+    assert troubles == {}
     assert len(found) == len(only)
 
 
