@@ -72,8 +72,10 @@ def clock() -> Clock:
 
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    """A certificate authority of this run alone: `.vtn(hosts)`, `.ven(name)`, `.trust` ..."""
-    return Authority.create(tmp_path_factory.mktemp("certs") / "authority")
+    """A certificate authority of this run alone, whose VTN chains (vtn-ecc, vtn-rsa) are issued."""
+    authority = Authority.create(tmp_path_factory.mktemp("certs") / "authority")
+    authority.vtn(["127.0.0.1"])
+    return authority
 
 
 @pytest.fixture

@@ -43,8 +43,6 @@ class ScriptedVtn:
 
     def __init__(self, authority, port):
         chain = authority.folder / "vtn-ecc.crt"
-        if not chain.exists():
-            authority.vtn(["127.0.0.1"])
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._tls.load_cert_chain(chain, chain.with_suffix(".key"))
         self._tls.load_verify_locations(authority.trust)

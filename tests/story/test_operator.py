@@ -123,16 +123,9 @@ token_file = "operator.token"
         return found
 
 
-@pytest.fixture(scope="module")
-def pki(authority: Authority) -> Authority:
-    if not (authority.folder / "vtn-ecc.crt").exists():
-        authority.vtn(["127.0.0.1"])
-    return authority
-
-
 @pytest.fixture
-def place(tmp_path: Path, pki: Authority) -> Iterator[Place]:
-    place = Place(tmp_path, pki)
+def place(tmp_path: Path, authority: Authority) -> Iterator[Place]:
+    place = Place(tmp_path, authority)
     try:
         yield place
     finally:
@@ -140,14 +133,14 @@ def place(tmp_path: Path, pki: Authority) -> Iterator[Place]:
 
 
 @pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory, pki: Authority) -> Iterator[Place]:
+def office(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Iterator[Place]:
     """A VTN that is up, with one market context and one VEN."""
-    place = Place(tmp_path_factory.mktemp("office"), pki)
+    place = Place(tmp_path_factory.mktemp("office"), authority)
     try:
         assert place.run("init").returncode == 0
         place.serve()
         assert place.run("contexts", "add", CONTEXT).returncode == 0
-        issued = pki.ven("operator-hq")
+        issued = authority.ven("operator-hq")
         added = place.run("vens", "add", "hq", "--cert", issued.certificate, "--resource", "roof")
         assert added.returncode == 0, added.stderr
         assert issued.fingerprint in added.stdout
@@ -438,9 +431,11 @@ class ScriptedVen:
         assert answer.response.response_code == "200", answer
 
 
-async def test_curtailment_is_what_the_stored_readings_show(place: Place, pki: Authority) -> None:
+async def test_curtailment_is_what_the_stored_readings_show(
+    place: Place, authority: Authority
+) -> None:
     """Two mills deliver the same; one of them claims more than its readings show."""
-    issued = {name: pki.ven(f"{name}-mill") for name in ("honest", "boasting")}
+    issued = {name: authority.ven(f"{name}-mill") for name in ("honest", "boasting")}
     claimed = {"honest": -200_000, "boasting": -260_000}
     place.run("init")
     await asyncio.to_thread(place.serve)

@@ -74,7 +74,8 @@ class Wired(Speaker):
 
 @pytest.fixture(scope="module")
 def chains(authority):
-    return [{"cert": one.certificate, "key": one.key} for one in authority.vtn(["127.0.0.1"])]
+    stems = [authority.folder / "vtn-ecc", authority.folder / "vtn-rsa"]
+    return [{"cert": f"{stem}.crt", "key": f"{stem}.key"} for stem in stems]
 
 
 @pytest.fixture

@@ -41,8 +41,8 @@ def test_every_private_key_is_for_its_owner_alone(authority: Authority) -> None:
     assert stat.S_IMODE((authority.folder / "authority").stat().st_mode) == 0o700
 
 
-def test_the_vtn_gets_an_ecc_and_an_rsa_certificate_for_its_hosts(authority: Authority) -> None:
-    ecc, rsa_ = authority.vtn(["127.0.0.1", "vtn.example"])
+def test_the_vtn_gets_an_ecc_and_an_rsa_certificate_for_its_hosts(tmp_path: Path) -> None:
+    ecc, rsa_ = Authority.create(tmp_path / "authority").vtn(["127.0.0.1", "vtn.example"])
 
     assert (ecc.certificate.name, rsa_.certificate.name) == ("vtn-ecc.crt", "vtn-rsa.crt")
     ecc_key = first_of(ecc.certificate).public_key()
