@@ -4,25 +4,27 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import structlog
 
 from oadr.vocabulary import OptType
 from ven import control, describe
 from ven.bell import Bell
-from ven.client import VtnClient
+from ven.client import Seal, VtnClient
 from ven.config import Settings
-from ven.credentials import Credentials, read_credentials, tls_context
+from ven.credentials import Credentials, push_context, read_credentials, tls_context
 from ven.errors import NotRegistered, RegistrationEnded
 from ven.eventdesk import EventDesk
 from ven.line import Line
 from ven.node import NodeLink
 from ven.outbox import Outbox
 from ven.polling import Poller, Rooms
+from ven.reception import Reception
 from ven.registration import Registrar
 from ven.reporters import make_reporter
 from ven.reporting import Reporting
@@ -31,6 +33,7 @@ from ven.state import State
 
 log = structlog.get_logger()
 
+Converse = Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine is sent, which is never
 LOOK_S = 30.0
 """The longest wait for an instant: a clock that is set meanwhile moves it."""
 
@@ -46,8 +49,11 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
     state = State.open(settings.ven.state)
     try:
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(VtnClient(settings.vtn, tls, now=now))
-            agent = Agent(settings, state, client, credentials, now=now)
+            seal = await _seal(settings, stack, now)
+            client = await stack.enter_async_context(
+                VtnClient(settings.vtn, tls, now=now, seal=seal)
+            )
+            agent = Agent(settings, state, client, credentials, now=now, seal=seal)
             await stack.enter_async_context(
                 control.served(settings.ven.control_socket, agent.answer)
             )
@@ -56,6 +62,26 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
     finally:
         state.close()
         log.info("ven_stopped", name=settings.ven.name)
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first fault in it, however deep."""
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+
+
+async def _seal(
+    settings: Settings, stack: AsyncExitStack, now: Callable[[], datetime]
+) -> Seal | None:
+    """What signs and verifies, with its memory in the state file; None where nobody asks for it."""
+    if not settings.signature.sign:
+        return None
+    # The signature stack waits for its use to save memory.
+    from ven import signing  # noqa: PLC0415 - as said above
+
+    nonces = signing.NonceFile(settings.ven.state)
+    stack.callback(nonces.close)
+    return await signing.Seal.of(settings, now=now, store=nonces)
 
 
 class Agent:
@@ -69,8 +95,10 @@ class Agent:
         credentials: Credentials,
         *,
         now: Callable[[], datetime],
+        seal: Seal | None = None,
     ) -> None:
         self._settings = settings
+        self._seal = seal
         self._state = state
         self._client = client
         self._credentials = credentials
@@ -96,14 +124,17 @@ class Agent:
         self._reporting = Reporting(
             settings, state, self._line, self._outbox, node=self._node, desk=self._desk, now=now
         )
+        self._reception = Reception(state, self._registrar, self._desk, self._reporting)
 
     async def run(self) -> None:
-        """Everything at once, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._node.run())
-            group.create_task(self._steer())
-            group.create_task(self._mind_overrides())
-            group.create_task(self._talk())
+        """Everything at once, until cancelled. Raises PushFault."""
+        async with AsyncExitStack() as stack:
+            converse = await self._conversation(stack)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._node.run())
+                group.create_task(self._steer())
+                group.create_task(self._mind_overrides())
+                group.create_task(self._talk(converse))
 
     # --- the building's side: goes on whatever the VTN does --------------------------------------
 
@@ -126,22 +157,36 @@ class Agent:
 
     # --- the VTN's side --------------------------------------------------------------------------
 
-    async def _talk(self) -> None:
+    async def _conversation(self, stack: AsyncExitStack) -> Converse:
+        """How the VTN is heard while the VEN is registered; for pushes the listener is opened."""
+        poller = self._poller()
+        push = self._settings.push
+        if push is None:
+            return poller.run
+        # The listener and aiohttp's server side wait for their use to save memory.
+        from ven.listener import Listener  # noqa: PLC0415 - as said above
+        from ven.push import PushDesk, PushTalk  # noqa: PLC0415 - as said above
+
+        desk = PushDesk(self._reception, self._registrar, self._desk, self._seal)
+        await stack.enter_async_context(Listener(push, push_context(self._settings), desk.take))
+        return PushTalk(push, desk, poller, self._registrar, self._line).run
+
+    async def _talk(self, converse: Converse) -> None:
         """Register, converse until the registration is lost, and begin again."""
         while True:
             await self._registrar.ensure()
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._poller().run())
+                    group.create_task(converse())
                     group.create_task(self._outbox.run())
                     group.create_task(self._reporting.run(partial(make_reporter, self._reporting)))
                     group.create_task(self._until_ended(self._end.rings))
             except* NotRegistered as lost:
-                log.warning("registration_lost", why=str(lost.exceptions[0]))
+                log.warning("registration_lost", why=str(_first(lost)))
                 self._state.forget_registration()
                 self._registrar.lost()
             except* RegistrationEnded as ended:
-                log.info("registration_ended", why=str(ended.exceptions[0]))
+                log.info("registration_ended", why=str(_first(ended)))
                 self._desk.changed.ring()
 
     def _poller(self) -> Poller:
@@ -150,6 +195,7 @@ class Agent:
             desk=self._desk,
             reporting=self._reporting,
             outbox=self._outbox,
+            reception=self._reception,
         )
         return Poller(self._settings, self._state, self._line, rooms)
 

@@ -51,7 +51,7 @@ class VtnSettings(Exact, frozen=True, kw_only=True):
     ca: Path
     """PEM: the issuers that the VTN's certificate is checked against."""
     fingerprints: tuple[Name, ...] = ()
-    """Only a VTN with one of these certificates is spoken to, short or full; empty = any of `ca`."""
+    """Short or full: no VTN with another certificate is spoken to; empty = any by `ca`."""
     timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 10.0
     back_off_cap_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
     """The longest pause between two tries while the VTN does not answer."""

@@ -53,8 +53,8 @@ def _equipped(context: ssl.SSLContext, settings: Settings) -> ssl.SSLContext:
         context.load_verify_locations(cafile=ca)
     except (OSError, ssl.SSLError) as error:
         raise CredentialFault(
-            f"{ca}: no trusted roots can be read from it ({_why(error)}); name the VTN's vtn-ca.crt "
-            "in [vtn] ca."
+            f"{ca}: no trusted roots can be read from it ({_why(error)}); name the VTN's "
+            "vtn-ca.crt in [vtn] ca."
         ) from error
     certificate = _certificate(cert)
     _check_pair(certificate, cert, key)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+import oadr
 from light_node.local import OverrideState, Step
 from oadr.event import CreatedEvent, DistributeEvent
 from oadr.opt import CreateOpt, QualifiedEvent
@@ -105,7 +106,7 @@ class EventDesk:
                 _log_event(after, self._now())
         self.changed.ring()
 
-    def refuse(self, fault: Unusable) -> None:
+    def refuse(self, fault: Unusable | oadr.InvalidContent) -> None:
         """Answer a list of events of which nothing could be read (rule 33)."""
         self._refuse(fault.response_code, str(fault))
 

@@ -5,6 +5,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import get_args
 
 import structlog
 
@@ -12,8 +13,6 @@ import oadr
 from oadr.event import DistributeEvent, RequestEvent
 from oadr.poll import Poll, Response
 from oadr.registration import CancelPartyRegistration, RequestReregistration
-from oadr.report import CancelReport, CreateReport, RegisterReport
-from oadr.response import EiResponse
 from oadr.vocabulary import ServiceName
 from ven.config import Settings
 from ven.errors import Declined, NotRegistered, TurnedAway, Unusable
@@ -21,6 +20,7 @@ from ven.eventdesk import EventDesk
 from ven.identifiers import new_id
 from ven.line import Line
 from ven.outbox import Outbox
+from ven.reception import SERVICES, Reception, is_yes
 from ven.registration import Registrar
 from ven.reporting import Reporting
 from ven.retry import BackOff, jittered_s
@@ -42,6 +42,7 @@ class Rooms:
     desk: EventDesk
     reporting: Reporting
     outbox: Outbox
+    reception: Reception
 
 
 class Poller:
@@ -93,7 +94,7 @@ class Poller:
                 raise
             except (Declined, TurnedAway, Unusable) as fault:
                 log.warning("reports_declined", why=str(fault))
-        await self._request_events(answer_all=is_new)
+        await self.request_events(answer_all=is_new)
 
     async def poll(self) -> bool:
         """Poll once; True when something came, and so more may wait."""
@@ -101,8 +102,8 @@ class Poller:
         if registration is None:
             raise NotRegistered("This VEN is not registered.", response_code="463")
         try:
-            message = await self._line.ask(
-                ServiceName.POLL, Poll(ven_id=registration.ven_id), object
+            message: oadr.Message = await self._line.ask(
+                ServiceName.POLL, Poll(ven_id=registration.ven_id), *get_args(oadr.Message)
             )
         except NotRegistered:
             raise
@@ -126,30 +127,25 @@ class Poller:
         # A VTN that wants a new registration at each poll is not asked without a pause.
         return not isinstance(message, RequestReregistration)
 
-    async def _hand_over(self, message: object) -> None:
-        log.debug("received", message=oadr.wire_name(type(message)))
-        match message:
-            case DistributeEvent():
-                self._rooms.desk.take(message)
-            case CreateReport():
-                self._rooms.reporting.take_requests(message)
-            case CancelReport():
-                self._rooms.reporting.take_cancel(message)
-            case RegisterReport():
-                self._rooms.reporting.take_offers(message)
-            case RequestReregistration():
-                await self._register_again()
-            case CancelPartyRegistration():
-                await self._rooms.registrar.take_cancel(message)
-            case _:
-                log.warning("unexpected_message", message=oadr.wire_name(type(message)))
+    async def _hand_over(self, message: oadr.Message) -> None:
+        name = oadr.wire_name(type(message))
+        log.debug("received", message=name)
+        service = SERVICES.get(type(message))
+        if service is None:
+            log.warning("unexpected_message", message=name)
+            return
+        if isinstance(message, CancelPartyRegistration):
+            await self._rooms.registrar.take_cancel(message)
+            return
+        with self._state.transaction():
+            answer = self._rooms.reception.take(message)
+            if answer is not None:
+                self._rooms.outbox.put(service, answer)
+        if isinstance(message, RequestReregistration) and is_yes(answer):
+            await self.register_again()
 
-    async def _register_again(self) -> None:
-        registration = self._state.registration()
-        ven_id = registration.ven_id if registration is not None else None
-        self._rooms.outbox.put(
-            ServiceName.REGISTER_PARTY, Response(response=EiResponse(), ven_id=ven_id)
-        )
+    async def register_again(self) -> None:
+        """The VTN wants it so (test N1_0050). Raises NotRegistered."""
         await self._rooms.outbox.drain()
         try:
             await self._rooms.registrar.again()
@@ -158,7 +154,8 @@ class Poller:
         except (Declined, TurnedAway, Unusable) as fault:
             log.warning("reregistration_refused", why=str(fault))
 
-    async def _request_events(self, *, answer_all: bool) -> None:
+    async def request_events(self, *, answer_all: bool) -> None:
+        """Ask for all events (rule 405) and take them; answer those that are not answered yet."""
         registration = self._state.registration()
         if registration is None:
             return

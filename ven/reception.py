@@ -65,11 +65,11 @@ class Reception:
         """
         registration = self._state.registration()
         if registration is None:  # rule 405: what an unregistered VEN hears changes nothing
-            return refusal(message, "463", "This VEN is not registered.")
+            return _refused(message, "463", "This VEN is not registered.")
         ven_id = getattr(message, "ven_id", None)
         if ven_id is not None and ven_id != registration.ven_id:  # rules 304, 400 and 512
             log.warning("not_for_this_ven", message=oadr.wire_name(type(message)), ven_id=ven_id)
-            return refusal(message, "452", f"The venID '{ven_id}' is unknown here.")
+            return _refused(message, "452", f"The venID '{ven_id}' is unknown here.")
         match message:
             case DistributeEvent():
                 self._desk.take(message)
@@ -85,27 +85,38 @@ class Reception:
             case CancelPartyRegistration():
                 return self._registrar.answer_cancel(message)
         # An oadrUpdateReport, too: this VEN never asks the VTN for reports.
-        return refusal(message, "452", "This VEN has asked for no such thing.")
+        return _refused(message, "452", "This VEN has asked for no such thing.")
 
 
-def refusal(message: oadr.Message, code: str, sentence: str) -> oadr.Message:
-    """The fitting answer to a message that is not acted on (rules 33 and 517)."""
-    response = oadr.EiResponse(
-        response_code=code,
-        description=sentence,
-        request_id=getattr(message, "request_id", ""),
-    )
-    match message:
-        case CreateReport():
-            return CreatedReport(response=response)
-        case CancelReport():
-            return CanceledReport(response=response)
-        case RegisterReport():
-            return RegisteredReport(response=response)
-        case UpdateReport():
-            return UpdatedReport(response=response)
-        case CancelPartyRegistration():
-            return CanceledPartyRegistration(
-                response=response, registration_id=message.registration_id
-            )
+def is_yes(answer: oadr.Message | None) -> bool:
+    """Whether an answer says that what was wanted will be done."""
+    response: oadr.EiResponse | None = getattr(answer, "response", None)
+    return response is not None and response.ok
+
+
+def refusal(
+    kind: type | None, code: str, sentence: str, *, request_id: str = "", registration_id: str = ""
+) -> oadr.Message:
+    """The fitting answer to a message of that kind that is not acted on (rules 33 and 517)."""
+    response = oadr.EiResponse(response_code=code, description=sentence, request_id=request_id)
+    if kind is CancelPartyRegistration:
+        return CanceledPartyRegistration(response=response, registration_id=registration_id or None)
+    if kind is CreateReport:
+        return CreatedReport(response=response)
+    if kind is CancelReport:
+        return CanceledReport(response=response)
+    if kind is RegisterReport:
+        return RegisteredReport(response=response)
+    if kind is UpdateReport:
+        return UpdatedReport(response=response)
     return Response(response=response)
+
+
+def _refused(message: oadr.Message, code: str, sentence: str) -> oadr.Message:
+    return refusal(
+        type(message),
+        code,
+        sentence,
+        request_id=getattr(message, "request_id", ""),
+        registration_id=getattr(message, "registration_id", ""),
+    )

@@ -130,12 +130,14 @@ class Registrar:
         """The VTN wants to end it (test N1_0040); where the answer is good, `end` must follow."""
         registration = self._state.registration()
         known = (
-            registration is not None and message.registration_id == registration.registration_id
+            registration is not None
+            and message.registration_id == registration.registration_id
+            and message.ven_id in (None, registration.ven_id)
         )
         return CanceledPartyRegistration(
             response=EiResponse(
                 response_code="200" if known else _UNKNOWN_ID,
-                description=None if known else "That registrationID is unknown here.",
+                description=None if known else "That registration is unknown here.",
                 request_id=message.request_id,
             ),
             registration_id=message.registration_id,

@@ -27,6 +27,7 @@ from ven.eventdesk import EventDesk
 from ven.line import Line
 from ven.outbox import Outbox
 from ven.polling import Poller, Rooms
+from ven.reception import Reception
 from ven.registration import Registrar
 from ven.reporters import make_reporter
 from ven.reporting import Reporting
@@ -205,6 +206,7 @@ class Ven:
                 desk=self.desk,
                 reporting=self.reporting,
                 outbox=self.outbox,
+                reception=Reception(self.state, self.registrar, self.desk, self.reporting),
             ),
             sleep=self.sleep,
             draw=lambda: 0.5,

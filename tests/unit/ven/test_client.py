@@ -4,7 +4,7 @@ import pytest
 
 import oadr
 from tests.unit.ven.makers import distribute, event, settings
-from ven.client import VtnClient, _by_status, _parsed, base_url
+from ven.client import VtnClient, _by_status, base_url
 from ven.errors import Overloaded, Stumbled, TurnedAway, Unreachable, Unusable
 
 BASE = "https://vtn.example/OpenADR2/Simple/2.0b"
@@ -44,15 +44,20 @@ def test_an_http_status_says_whether_to_try_again(status, kind):
     assert str(status) in str(fault)
 
 
-def test_an_answer_that_is_no_openadr_may_be_tried_again():
+async def parsed(body, clock):
+    client = VtnClient(settings().vtn, None, now=clock.now)
+    return await client._parsed(BASE, body)
+
+
+async def test_an_answer_that_is_no_openadr_may_be_tried_again(clock):
     with pytest.raises(Unreachable, match="the answer is not OpenADR"):
-        _parsed(BASE, b"<html>Bad gateway</html>")
+        await parsed(b"<html>Bad gateway</html>", clock)
 
 
-def test_an_answer_with_unusable_content_tells_which_message_it_was():
+async def test_an_answer_with_unusable_content_tells_which_message_it_was(clock):
     body = oadr.build(distribute(event())).replace(b"-40.0", b"NaN")
     with pytest.raises(Unusable) as fault:
-        _parsed(BASE, body)
+        await parsed(body, clock)
 
     assert (
         fault.value.response_code,
