@@ -21,8 +21,11 @@ from vtn.errors import StoreUnavailable
 from vtn.gateway import Gateway
 from vtn.listener import Listener, bind
 from vtn.operations import make_app
+from vtn.proof import Proof
+from vtn.push import pushing
 from vtn.services.office import Office
 from vtn.store import Store, vens
+from vtn.store.nonces import Nonces
 
 log = structlog.get_logger()
 
@@ -98,8 +101,11 @@ class App:
         await exits.enter_async_context(_contacts(tasks, office))
         desk = Desk(office)
         self._operator_port = await exits.enter_async_context(_operators(tasks, desk, settings))
-        listener = await exits.enter_async_context(Listener(settings.openadr, Gateway(office)))
+        signs = settings.openadr.signatures != "off"
+        gateway = Gateway(office, Proof(settings.openadr, Nonces(store)) if signs else None)
+        listener = await exits.enter_async_context(Listener(settings.openadr, gateway))
         self._openadr_port = listener.port
+        await exits.enter_async_context(pushing(tasks, office, gateway))
         log.info(
             "listening",
             vtn_id=settings.vtn.id,

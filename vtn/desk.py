@@ -16,11 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
 from oadr.event import Event
+from oadr.fingerprint import sha256 as sha256_of
 from oadr.registration import CancelPartyRegistration, RequestReregistration
 from oadr.report import CancelReport, CreateReport, Report, ReportRequest
 from oadr.target import Target
 from oadr.vocabulary import EventStatus
 from vtn import eventbook, tally
+from vtn.directory import Entry
 from vtn.errors import Conflict, Invalid, InvalidReportRequest, Unknown
 from vtn.readings import data_name
 from vtn.records import (
@@ -62,14 +64,16 @@ class Desk:
         ven_id: str | None,
         name: str,
         certificate_sha256: str,
+        certificate_der: bytes | None = None,
         resources: Sequence[str] = (),
         groups: Sequence[str] = (),
         by: str,
     ) -> Ven:
         """Let a VEN in: with this certificate it may register; without `ven_id` one is made.
 
-        Raises Conflict where the ID or the certificate is taken, Invalid for a fingerprint that is
-        not 64 hex digits, Unknown for a group.
+        Without `certificate_der` the certificate is kept when the VEN first shows it. Raises
+        Conflict where the ID or the certificate is taken, Invalid for a fingerprint that is not 64
+        hex digits, Unknown for a group.
         """
         sha256 = certificate_sha256.strip().replace(":", "").lower()
         if not _SHA256.fullmatch(sha256):
@@ -77,11 +81,14 @@ class Desk:
                 "The certificate's SHA-256 has 64 hex digits; "
                 "the short OpenADR fingerprint is too few to tell friend from foe."
             )
+        if certificate_der is not None and sha256_of(certificate_der) != sha256:
+            raise Invalid("The certificate and its SHA-256 do not belong together; give one.")
         at = self._office.now()
         ven = Ven(
             ven_id=_identifier("venID", ven_id or uuid.uuid4().hex),
             name=name,
             certificate_sha256=sha256,
+            certificate_der=certificate_der,
             added_at=at,
             added_by=by,
             resources=tuple(_identifier("resourceID", one) for one in resources),
@@ -505,19 +512,23 @@ class Desk:
             database=self._office.store.database,
             vens=len(entries),
             registered=sum(one.ven.registered for one in entries),
-            online=sum(
-                one.ven.registered
-                and one.last_contact_at is not None
-                and now - one.last_contact_at
-                <= timedelta(seconds=_MISSED_POLLS * self._office.poll_interval_s(one.ven))
-                for one in entries
-            ),
+            online=sum(self._is_online(one, now) for one in entries),
             events_active=statuses.count(EventStatus.ACTIVE),
             events_pending=statuses.count(EventStatus.NEAR) + statuses.count(EventStatus.FAR),
             messages_waiting=waiting,
         )
 
     # --- inside ----------------------------------------------------------------------------------
+
+    def _is_online(self, entry: Entry, now: datetime) -> bool:
+        """Heard of within three poll intervals; one that is pushed to, unless a push failed."""
+        ven, contact_at = entry.ven, entry.last_contact_at
+        if not ven.registered or contact_at is None:
+            return False
+        if ven.push_address is not None and not entry.unreachable:
+            return True
+        patience = timedelta(seconds=_MISSED_POLLS * self._office.poll_interval_s(ven))
+        return now - contact_at <= patience
 
     def _live(self, ven: Ven) -> Ven:
         """With the last contact as it is known in memory."""

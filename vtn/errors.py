@@ -15,7 +15,9 @@ Fault
     ├── Unauthorised             an operator's request without the right token
     ├── NoAnswer                 the command line does not reach a running VTN
     ├── RefusedByVtn             the running VTN refused; the sentence is its own
-    └── ExportFault              a file cannot be written, or not in that format
+    ├── ExportFault              a file cannot be written, or not in that format
+    ├── NotPushed                a VEN did not take what was pushed to it
+    └── Rejected                 a VEN's message that is answered with an application error
 """
 
 from doorway import Fault
@@ -79,6 +81,10 @@ class RefusedByVtn(VtnError):
 
 class ExportFault(VtnError):
     """An export cannot be written, or not in that format."""
+
+
+class NotPushed(VtnError):
+    """A VEN did not take what was pushed to it; it is tried again."""
 
 
 class Rejected(VtnError):

@@ -35,8 +35,11 @@ from oadr.report import (
     UpdateReport,
 )
 from oadr.vocabulary import ServiceName
+from vtn.directory import Entry
 from vtn.errors import Conflict, Rejected, StoreUnavailable
 from vtn.identity import caller
+from vtn.proof import Proof
+from vtn.records import Ven
 from vtn.replies import kind_of, refusal, request_id_of
 from vtn.services import event, opt, poll, registration, report
 from vtn.services.office import Caller, Office
@@ -80,6 +83,19 @@ SERVICES: Mapping[ServiceName, Mapping[type, _Handler]] = {
 }
 """Which messages each service knows (rules 23 and 51)."""
 
+ANSWERS: Mapping[type, _Handler] = {
+    CreatedEvent: event.created,
+    RegisteredReport: report.registered,
+    CreatedReport: report.created,
+    CanceledReport: report.canceled,
+    CanceledPartyRegistration: registration.canceled,
+    Response: registration.acknowledge,
+}
+"""What a VEN may answer to a push in the same HTTP exchange."""
+
+PUSHED = -1
+"""The connection of what is pushed: there is one at a time for each VEN."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -93,21 +109,30 @@ class Answer:
 class Gateway:
     """Answers one message at a time; any number of them may be under way."""
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, proof: Proof | None = None) -> None:
+        """Without `proof` signatures are off: none is read, none is written."""
         self._office = office
+        self._proof = proof
 
     async def answer(
-        self, service: ServiceName, body: bytes, *, certificate: str | None, connection: int
+        self,
+        service: ServiceName,
+        body: bytes,
+        *,
+        certificate: str | None,
+        connection: int,
+        der: bytes | None = None,
     ) -> Answer:
         """The answer to a body POSTed to a service.
 
-        `certificate` is the full SHA-256 of the peer's DER certificate; `connection` tells one
-        connection from another.
+        `certificate` is the full SHA-256 of the peer's DER certificate, `der` that itself;
+        `connection` tells one connection from another.
         """
+        peer = _Peer(certificate=certificate, der=der, connection=connection)
         try:
-            return Answer(200, await self._reply(service, body, certificate, connection))
+            return Answer(200, await self._reply(service, body, peer))
         except Refused as error:
-            log.info("refused", service=service.value, reason=str(error))
+            log.info("refused", service=service.value, certificate=certificate, reason=str(error))
             return _plain(error.http_status, str(error))
         except _NotHere as error:
             log.info("not found", service=service.value, reason=str(error))
@@ -116,33 +141,79 @@ class Gateway:
             log.exception("nothing stored", service=service.value)
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
-    async def _reply(
-        self, service: ServiceName, body: bytes, certificate: str | None, connection: int
-    ) -> bytes:
-        try:
-            message = await self._parse(body)
-        except InvalidContent as error:
-            return self._unusable(error, certificate)
-        kind = type(message)
+    async def _reply(self, service: ServiceName, body: bytes, peer: "_Peer") -> bytes:
+        office = self._office
+        entry = None
+        if peer.certificate is not None:
+            entry = office.directory.by_certificate(peer.certificate)
+        content, proven = await self._read(body, entry, peer.der)
+        if isinstance(content, InvalidContent):
+            reply = self._unusable(content, peer.certificate)
+        else:
+            reply = await self._act(service, content, peer)
+        if entry is not None and self._proof is not None:
+            return await self.seal(entry.ven, reply, der=peer.der, proven=proven)
+        return reply
+
+    async def _act(self, service: ServiceName, message: oadr.Message, peer: "_Peer") -> bytes:
+        office, kind = self._office, type(message)
         handler = SERVICES[service].get(kind)
         if handler is None:
             raise _NotHere(f"{service.value} does not know {oadr.wire_name(kind)}.")
         try:
             entry = caller(
-                self._office.directory, certificate, kind, getattr(message, "ven_id", None)
+                office.directory, peer.certificate, kind, getattr(message, "ven_id", None)
             )
-            self._office.directory.touch(entry, self._office.now())
-            reply = await handler(self._office, Caller(entry, connection), message)
+            office.directory.touch(entry, office.now())
+            if entry.ven.certificate_der is None and peer.der is not None:
+                await office.remember_certificate(entry.ven, peer.der)
+            reply = await handler(office, Caller(entry, peer.connection), message)
         except Rejected as rejected:
             log.info(
                 "rejected",
                 message=oadr.wire_name(kind),
-                certificate=certificate,
+                certificate=peer.certificate,
                 code=rejected.response_code,
                 reason=str(rejected),
             )
             return self._refusal(kind, rejected, request_id_of(message), message)
         return reply if isinstance(reply, bytes) else oadr.build(reply)
+
+    async def take(self, ven: Ven, body: bytes) -> oadr.Message | None:
+        """Act on what a VEN has answered to a push; None where it is nothing to act on.
+
+        What is wrong with it stands in the log: an answer has no answer. Raises StoreUnavailable.
+        """
+        directory = self._office.directory
+        try:
+            entry = directory.by_certificate(ven.certificate_sha256)
+            content, _ = await self._read(body, entry, ven.certificate_der)
+            if isinstance(content, InvalidContent):
+                log.info("answer to a push not taken", ven=ven.ven_id, reason=str(content))
+                return None
+            handler = ANSWERS.get(type(content))
+            if handler is None:
+                name = oadr.wire_name(type(content))
+                log.info("answer to a push not taken", ven=ven.ven_id, message=name)
+                return None
+            named = getattr(content, "ven_id", None)
+            entry = caller(directory, ven.certificate_sha256, type(content), named)
+            await handler(self._office, Caller(entry, PUSHED), content)
+        except (Refused, Rejected) as error:
+            log.info("answer to a push not taken", ven=ven.ven_id, reason=str(error))
+            return None
+        return content
+
+    async def seal(
+        self, ven: Ven, body: bytes, *, der: bytes | None = None, proven: bool = False
+    ) -> bytes:
+        """The payload as the VEN is to get it: signed where it signs itself (rule 514)."""
+        proof = self._proof
+        if proof is None or not (proven or proof.asks(ven)):
+            return body
+        if len(body) <= LARGE_BYTES:
+            return proof.sealed(self._office, ven, der, body)
+        return await asyncio.to_thread(proof.sealed, self._office, ven, der, body)
 
     def _unusable(self, error: InvalidContent, certificate: str | None) -> bytes:
         """The reply to what satisfies the schema and nothing else (rule 33).
@@ -158,11 +229,28 @@ class Gateway:
         log.info("rejected", message=error.message, certificate=certificate, reason=str(fault))
         return self._refusal(kind, fault, error.request_id)
 
-    async def _parse(self, body: bytes) -> oadr.Message:
+    async def _read(
+        self, body: bytes, entry: Entry | None, der: bytes | None
+    ) -> tuple[oadr.Message | InvalidContent, bool]:
+        """The message, and whether a signature vouches for it. Raises Refused, StoreUnavailable."""
+        large = len(body) > LARGE_BYTES
         most = self._office.settings.openadr.max_bytes
-        if len(body) <= LARGE_BYTES:
-            return oadr.parse(body, max_bytes=most)
-        return await asyncio.to_thread(oadr.parse, body, max_bytes=most)
+        proof = self._proof
+        if proof is None or entry is None:
+            try:
+                if large:
+                    return await asyncio.to_thread(oadr.parse, body, max_bytes=most), False
+                return oadr.parse(body, max_bytes=most), False
+            except InvalidContent as error:
+                return error, False
+        if large:
+            opened = await asyncio.to_thread(proof.open, body, entry.ven, der, max_bytes=most)
+        else:
+            opened = proof.open(body, entry.ven, der, max_bytes=most)
+        if opened.verified is None:
+            return opened.content, False
+        await proof.admit(self._office, entry.ven, opened.verified)
+        return opened.content, True
 
     def _refusal(
         self,
@@ -181,6 +269,15 @@ class Gateway:
                 message=message,
             )
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Peer:
+    """The other end of a connection."""
+
+    certificate: str | None
+    der: bytes | None
+    connection: int
 
 
 class _NotHere(OadrError):

@@ -54,9 +54,22 @@ def tls_context(settings: OpenAdrSettings) -> ssl.SSLContext:
 
     Raises ListenerFault, naming the file.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    return _tls_context(ssl.PROTOCOL_TLS_SERVER, settings)
+
+
+def push_context(settings: OpenAdrSettings) -> ssl.SSLContext:
+    """The same for the other way round: we call, and a VEN of `client_ca` answers.
+
+    The name of its host is not compared: the whole certificate is (vtn.push).
+    """
+    return _tls_context(ssl.PROTOCOL_TLS_CLIENT, settings)
+
+
+def _tls_context(protocol: int, settings: OpenAdrSettings) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
+    context.check_hostname = False
     context.verify_mode = ssl.CERT_REQUIRED
     for chain in settings.certificates:
         _load(context, chain)
@@ -136,6 +149,7 @@ class _Connection(web.RequestHandler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.number = next(self._numbers)
+        self.der: bytes | None = None
         self.certificate: str | None = None
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
@@ -143,8 +157,8 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         tls = transport.get_extra_info("ssl_object")
-        der = tls.getpeercert(binary_form=True) if tls is not None else None
-        self.certificate = hashlib.sha256(der).hexdigest() if der else None
+        self.der = tls.getpeercert(binary_form=True) if tls is not None else None
+        self.certificate = hashlib.sha256(self.der).hexdigest() if self.der else None
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -263,7 +277,11 @@ class Listener:
         except (ConnectionError, ClientPayloadError):
             return Answer(400, b"The connection broke before the body had arrived.")
         return await self._gateway.answer(
-            service, body, certificate=connection.certificate, connection=connection.number
+            service,
+            body,
+            certificate=connection.certificate,
+            connection=connection.number,
+            der=connection.der,
         )
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import click
 
 from doorway import Door, show, show_json
-from oadr import fingerprint
 from vtn import records, screens
 from vtn.cli.asking import FILE, asks, current_time, example
 from vtn.errors import Invalid
@@ -42,13 +41,16 @@ def vens_add(
     """Let a VEN in: with this certificate it may register as VEN_ID."""
     if (cert is None) == (digest is None):
         raise click.UsageError("give the VEN's certificate: either --cert or --fingerprint.")
-    body = {
+    body: dict[str, object] = {
         "ven_id": ven_id,
-        "certificate_sha256": _of_certificate(cert) if cert else _full_digest(digest or ""),
         "name": name,
         "resources": resources,
         "groups": groups,
     }
+    if cert is not None:
+        body["certificate"] = _pem(cert)
+    else:
+        body["certificate_sha256"] = _full_digest(digest or "")
     found = vtn.post("vens", into=Ven, body=body)
     if as_json:
         show_json(found)
@@ -216,15 +218,14 @@ def _full_digest(text: str) -> str:
     return digits
 
 
-def _of_certificate(file: Path) -> str:
-    # Waits for its use: only this command needs it, and it doubles the start of all others.
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
+def _pem(file: Path) -> str:
+    """The text of a certificate file; the VTN reads it. Raises Invalid."""
     try:
-        certificate = x509.load_pem_x509_certificates(file.read_bytes())[0]
+        text = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise Invalid(f"{file}: the certificate cannot be read: {error.strerror}.") from error
-    except ValueError as error:
-        raise Invalid(f"{file}: this holds no PEM certificate.") from error
-    return fingerprint.sha256(certificate.public_bytes(Encoding.DER))
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise Invalid(f"{file}: this holds no PEM certificate.")
+    if "PRIVATE KEY-----" in text:
+        raise Invalid(f"{file}: there is a private key in it; give the certificate alone.")
+    return text

@@ -11,8 +11,10 @@ Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 class NewVen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A VEN to let in."""
 
-    certificate_sha256: str
-    """64 hex digits over the DER certificate."""
+    certificate_sha256: str = ""
+    """64 hex digits over the DER certificate; needless where `certificate` is given."""
+    certificate: str = ""
+    """The certificate itself (PEM): with it signatures can be verified from the start."""
     ven_id: str | None = None
     """Made by the VTN where nothing is said."""
     name: str = ""

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """/vens, /groups, /market-contexts: who takes part."""
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from litestar import Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 
+from oadr.fingerprint import sha256
 from vtn import records
+from vtn.errors import Invalid
 from vtn.operations.bodies import Members, NewGroup, NewMarketContext, NewResource, NewVen
 from vtn.operations.needs import By, DeskHere
 from vtn.views import Opt, Ven
@@ -19,11 +23,13 @@ async def list_vens(desk: DeskHere, group: FromQuery[str | None] = None) -> list
 @post("/vens")
 async def add_ven(data: JSONBody[NewVen], desk: DeskHere, by: By) -> Ven:
     """Let a VEN in: with this certificate it may register."""
+    der = _der(data.certificate) if data.certificate else None
     return Ven.of(
         await desk.add_ven(
             ven_id=data.ven_id,
             name=data.name or data.ven_id or "",
-            certificate_sha256=data.certificate_sha256,
+            certificate_sha256=data.certificate_sha256 or (sha256(der) if der else ""),
+            certificate_der=der,
             resources=data.resources,
             groups=data.groups,
             by=by,
@@ -113,6 +119,15 @@ async def add_context(
 ) -> records.MarketContext:
     """Make a market context (a URI) that events can belong to."""
     return await desk.add_market_context(data.uri, data.name or data.uri, by=by)
+
+
+def _der(pem: str) -> bytes:
+    """The first certificate of a chain. Raises Invalid."""
+    try:
+        found = x509.load_pem_x509_certificates(pem.encode())
+    except ValueError as error:
+        raise Invalid("certificate: this is no certificate in PEM.") from error
+    return found[0].public_bytes(Encoding.DER)
 
 
 router = Router(

@@ -2,6 +2,7 @@
 """What every service works with, and how a VEN is forgotten."""
 
 import asyncio
+import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -52,6 +53,14 @@ class Office:
                 ven = await known_ven(connection, ven_id)
             self.directory.put(ven)
         return ven
+
+    async def remember_certificate(self, ven: Ven, der: bytes) -> None:
+        """Keep the certificate of a VEN that was added by its fingerprint alone."""
+        if hashlib.sha256(der).hexdigest() != ven.certificate_sha256:
+            return
+        async with self.store.write() as connection:
+            await vens.remember_certificate(connection, ven.ven_id, der)
+        await self.refresh(ven.ven_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,10 +199,14 @@ async def test_what_is_not_served_is_refused_at_registration(house):
     replies = [
         await ven.register(profile=oadr.vocabulary.ProfileName.A),
         await ven.register(transport=oadr.vocabulary.TransportName.XMPP),
-        await ven.register(http_pull_model=False, transport_address="https://ven.example"),
+        await ven.register(http_pull_model=False),  # push, but where to? (rule 402)
+        await ven.register(http_pull_model=False, transport_address="http://ven.example"),
+        await ven.register(http_pull_model=False, transport_address="https://ven.example:x"),
+        await ven.register(http_pull_model=False, transport_address="https://a:b@ven.example"),
+        await ven.register(transport_address="https://ven.example"),  # pull or push?
     ]
 
-    assert [reply.response.response_code for reply in replies] == ["459"] * 3
+    assert [reply.response.response_code for reply in replies] == ["459"] * 7
     assert not (await house.desk.ven("0042")).registered
 
 

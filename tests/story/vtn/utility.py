@@ -48,7 +48,7 @@ def settings(database: str, folder: Path, **openadr: object) -> Settings:
         },
         "operator": {"token_file": folder / "token", "port": 0},
     }
-    found = msgspec.convert(raw, Settings, dec_hook=lambda _kind, value: value)
+    found = msgspec.convert(raw, Settings, dec_hook=lambda kind, value: kind(value))
     return msgspec.structs.replace(found, store=StoreSettings(url=database))
 
 

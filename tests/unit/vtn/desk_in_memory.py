@@ -42,13 +42,16 @@ class DeskInMemory(Desk):
     def _act(self, by: str, act: str, subject: str) -> None:
         self.acts.append((by, act, subject))
 
-    async def add_ven(self, *, ven_id, name, certificate_sha256, resources, groups, by):
+    async def add_ven(
+        self, *, ven_id, name, certificate_sha256, certificate_der, resources, groups, by
+    ):
         if ven_id in self.known:
             raise Conflict(f"There is a VEN '{ven_id}' already.")
         self.known[ven_id] = records.Ven(
             ven_id=ven_id,
             name=name,
             certificate_sha256=certificate_sha256,
+            certificate_der=certificate_der,
             added_at=NOW,
             added_by=by,
             resources=tuple(resources),
