@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What this VEN can report, and whether a request asks for no more than that.
 
-| specifier   | report           | points (rID)                       | sampling            |
-| ----------- | ---------------- | ---------------------------------- | ------------------- |
-| usage       | TELEMETRY_USAGE  | power [W], energy [Wh, a counter]  | every 4 s or longer |
-| status      | TELEMETRY_STATUS | status                             | also on change      |
-| curtailment | x-CURTAILMENT    | baseline [W], deviation [W]        | every 60 s          |
+| specifier   | report           | points (rID)                         | sampling            |
+| ----------- | ---------------- | ------------------------------------ | ------------------- |
+| usage       | TELEMETRY_USAGE  | power [W], energy [Wh, a counter]    | every 4 s or longer |
+| status      | TELEMETRY_STATUS | status                               | also on change      |
+| curtailment | x-CURTAILMENT    | baseline [W], deviation [W]          | every 60 s          |
+| history     | HISTORY_USAGE    | history-power, history-energy        | every 15 min        |
+| history-raw | HISTORY_USAGE    | history-raw-power, -energy           | every 4 s           |
 
-deviation = measured minus baseline. In metadata the names begin with METADATA_ (rule 331); the
-schema wants x- in front of names of one's own, hence x-METADATA_CURTAILMENT.
+All reach back as far as the light node's ring does. Seven days of quarter hours fit one report;
+the raw history of a day is about a hundred of them. deviation = measured minus baseline.
+
+In metadata the names begin with METADATA_ (rule 331); the schema wants x- in front of names of
+one's own, hence x-METADATA_CURTAILMENT.
 """
 
 from collections.abc import Collection
@@ -36,6 +41,8 @@ CURTAILMENT = "curtailment"
 METADATA = "METADATA"
 POWER = "power"
 ENERGY = "energy"
+HISTORY = "history"
+HISTORY_RAW = "history-raw"
 STATUS_POINT = "status"
 BASELINE = "baseline"
 DEVIATION = "deviation"
@@ -45,36 +52,40 @@ REPORT_NAMES: dict[str, str] = {
     USAGE: ReportName.TELEMETRY_USAGE.value,
     STATUS: ReportName.TELEMETRY_STATUS.value,
     CURTAILMENT: CURTAILMENT_NAME,
+    HISTORY: ReportName.HISTORY_USAGE.value,
+    HISTORY_RAW: ReportName.HISTORY_USAGE.value,
 }
 
-_KEPT = timedelta(days=7)
+QUARTER = timedelta(minutes=15)
+KEPT = timedelta(days=7)
 """How far back the light node's ring reaches (rule 312)."""
 _SLOWEST = timedelta(hours=1)
+_SLACK = timedelta(minutes=1)
+"""So far a clock may be ahead of ours and "the last half hour" still be what it says."""
 
 
 def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tuple[Report, ...]:
     """The reports as oadrRegisterReport lists them (rules 305, 308, 311, 312)."""
-    usage = [
-        _description(
-            POWER,
-            ReportType.USAGE,
-            resource_id,
-            unit=units.power(),
-            reading=ReadingType.DIRECT_READ,
-            sampling=_sampling(settings.min_period_s),
-        )
-    ]
-    if settings.energy:
-        usage.append(
+    finest = timedelta(seconds=settings.min_period_s)
+    rates = {
+        USAGE: SamplingRate(min_period=finest, max_period=_SLOWEST),
+        HISTORY: SamplingRate(min_period=QUARTER, max_period=QUARTER),
+        HISTORY_RAW: SamplingRate(min_period=finest, max_period=finest),
+    }
+    metered = {
+        specifier_id: [
             _description(
-                ENERGY,
+                r_id,
                 ReportType.USAGE,
                 resource_id,
-                unit=units.energy(),
+                unit=units.energy() if is_energy(r_id) else units.power(),
                 reading=ReadingType.DIRECT_READ,
-                sampling=_sampling(settings.min_period_s),
+                sampling=rate,
             )
-        )
+            for r_id in points(specifier_id, settings)
+        ]
+        for specifier_id, rate in rates.items()
+    }
     status = _description(
         STATUS_POINT,
         ReportType.RESOURCE_STATUS,
@@ -82,7 +93,7 @@ def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tupl
         unit=None,
         reading=ReadingType.NOT_APPLICABLE,
         sampling=SamplingRate(
-            min_period=timedelta(seconds=settings.min_period_s),
+            min_period=finest,
             max_period=_SLOWEST,
             on_change=True,
         ),
@@ -102,19 +113,29 @@ def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tupl
         )
     ]
     return (
-        _metadata(USAGE, ReportName.METADATA_TELEMETRY_USAGE, usage, now),
+        _metadata(USAGE, ReportName.METADATA_TELEMETRY_USAGE, metered[USAGE], now),
         _metadata(STATUS, ReportName.METADATA_TELEMETRY_STATUS, [status], now),
         _metadata(CURTAILMENT, "x-METADATA_CURTAILMENT", curtailment, now),
+        _metadata(HISTORY, ReportName.METADATA_HISTORY_USAGE, metered[HISTORY], now),
+        _metadata(HISTORY_RAW, ReportName.METADATA_HISTORY_USAGE, metered[HISTORY_RAW], now),
     )
 
 
 def points(specifier_id: str, settings: ReportsSettings) -> tuple[str, ...]:
     """The rIDs of a specifier; empty for one that is not offered."""
+    metered = (POWER, ENERGY) if settings.energy else (POWER,)
     return {
-        USAGE: (POWER, ENERGY) if settings.energy else (POWER,),
+        USAGE: metered,
         STATUS: (STATUS_POINT,),
         CURTAILMENT: (BASELINE, DEVIATION),
+        HISTORY: tuple(f"{HISTORY}-{point}" for point in metered),
+        HISTORY_RAW: tuple(f"{HISTORY_RAW}-{point}" for point in metered),
     }.get(specifier_id, ())
+
+
+def is_energy(r_id: str) -> bool:
+    """Whether a metered point is the energy counter; else it is power."""
+    return r_id.endswith(ENERGY)
 
 
 def check(request: ReportRequest, settings: ReportsSettings) -> None:
@@ -138,6 +159,13 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
                 "452",
                 f"Report '{request.report_specifier_id}' has no point '{payload.r_id}'.",
             )
+    if request.report_specifier_id in (HISTORY, HISTORY_RAW):
+        _check_history(request, settings)
+    else:
+        _check_times(request, settings)
+
+
+def _check_times(request: ReportRequest, settings: ReportsSettings) -> None:
     granularity, back = request.granularity, request.report_back
     if granularity < _finest(request.report_specifier_id, settings) and (
         granularity or request.report_specifier_id != STATUS
@@ -153,6 +181,44 @@ def check(request: ReportRequest, settings: ReportsSettings) -> None:
         raise _refusal("454", "The granularity is longer than the report back duration.")
     if not back and request.report_specifier_id == CURTAILMENT:
         raise _refusal("454", "Curtailment is reported periodically only; give a report back.")
+
+
+def _check_history(request: ReportRequest, settings: ReportsSettings) -> None:
+    step = history_step(request, settings)
+    if request.granularity not in (timedelta(0), step):
+        raise _refusal(
+            "454",
+            f"Report '{request.report_specifier_id}' comes in steps of "
+            f"{step.total_seconds():.0f} s only; ask with granularity 0.",
+        )
+    if request.report_back:
+        raise _refusal("454", "History is reported once; ask with report back duration 0.")
+
+
+def history_step(request: ReportRequest, settings: ReportsSettings) -> timedelta:
+    """The length of one interval of a history."""
+    is_raw = request.report_specifier_id == HISTORY_RAW
+    return timedelta(seconds=settings.min_period_s) if is_raw else QUARTER
+
+
+def history_span(request: ReportRequest, asked_at: datetime) -> tuple[datetime, datetime]:
+    """From when until before when a history is wanted, at most KEPT back (rule 325).
+
+    Duration 0, or no interval, is all there is up to dtstart. Else it is the time from dtstart on
+    or, where that is not over yet, the time before dtstart: VTNs write it both ways.
+    """
+    interval = request.interval
+    oldest = asked_at - KEPT
+    if interval is None:
+        return oldest, asked_at
+    start, length = interval.starts_at, interval.duration
+    if not length:
+        start, end = oldest, start
+    elif start + length <= asked_at + _SLACK:
+        end = start + length
+    else:
+        start, end = start - length, start
+    return max(start, oldest), min(end, asked_at)
 
 
 def completed(request: ReportRequest, now: datetime) -> ReportRequest:
@@ -186,10 +252,6 @@ def _refusal(code: str, sentence: str) -> Declined:
     return Declined(sentence, response_code=code)
 
 
-def _sampling(min_period_s: int) -> SamplingRate:
-    return SamplingRate(min_period=timedelta(seconds=min_period_s), max_period=_SLOWEST)
-
-
 def _description(
     r_id: str,
     report_type: ReportType,
@@ -213,7 +275,7 @@ def _metadata(
     specifier_id: str, name: str, descriptions: list[ReportDescription], now: datetime
 ) -> Report:
     return Report(
-        duration=_KEPT,
+        duration=KEPT,
         descriptions=tuple(descriptions),
         report_request_id="0",
         report_specifier_id=specifier_id,

@@ -108,6 +108,20 @@ def is_moving(planned: Iterable[Step], now: datetime, *, settle: timedelta) -> b
     )
 
 
+def step_at(planned: Iterable[Step], now: datetime) -> Step | None:
+    """The step that asks for something now, or None."""
+    return next(
+        (
+            step
+            for step in planned
+            if not isinstance(step.target, Keep)
+            and step.starts_at <= now
+            and (step.ends_at is None or now < step.ends_at)
+        ),
+        None,
+    )
+
+
 def _claims(known: KnownEvent, site: SiteSettings) -> Iterator[Claim[Step]]:
     first: Step | None = None
     final: Step | None = None

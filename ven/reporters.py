@@ -13,6 +13,7 @@ from oadr.columns import ResourceStatus
 from oadr.report import ReportRequest
 from ven import offers, telemetry
 from ven.pacing import Pace, is_batch_ready, is_period_ready
+from ven.plan import step_at
 from ven.reporting import Reporter, Reporting
 from ven.spool import Spool
 from ven.state import InForce
@@ -32,6 +33,8 @@ UNKNOWN_AFTER = timedelta(minutes=10)
 """An event the node knows nothing of so long after its end brought nothing to report."""
 MOST_ROWS = 21_600
 """The most rows at hand: a day at 4 s."""
+HISTORY_ROWS = 680
+"""The most rows of one history: seven days of quarter hours, in well under 1 MiB."""
 _STRIDE = timedelta(hours=1)
 
 
@@ -44,6 +47,8 @@ def make_reporter(reporting: Reporting, request: ReportRequest) -> Reporter:
             return StatusReporter(reporting, request)
         case offers.CURTAILMENT:
             return CurtailmentReporter(reporting, request)
+        case offers.HISTORY | offers.HISTORY_RAW:
+            return HistoryReporter(reporting, request)
         case _:
             return MetadataReporter(reporting, request)
 
@@ -331,7 +336,7 @@ class UsageReporter:
 
 
 class StatusReporter:
-    """TELEMETRY_STATUS: online, overridden, and the capacity in force."""
+    """TELEMETRY_STATUS: online, overridden, and the load control state."""
 
     def __init__(self, reporting: Reporting, request: ReportRequest) -> None:
         self._reporting = reporting
@@ -369,8 +374,9 @@ class StatusReporter:
         self._changes = [*before[-1:], *(c for c in self._changes if c[0] > until)]
 
     def _note(self, now_s: float) -> None:
-        rated_w = self._reporting.settings.site.rated_w
-        said = telemetry.resource_status(self._reporting.node.status, rated_w)
+        site = self._reporting.settings.site
+        asked = step_at(self._reporting.desk.steps(), self._reporting.now())
+        said = telemetry.resource_status(self._reporting.node.status, site, asked)
         if not self._changes or self._changes[-1][1] != said:
             self._changes.append((now_s, said))
             del self._changes[:-BATCH_ROWS]
@@ -468,6 +474,81 @@ class CurtailmentReporter:
 
     def _now_s(self) -> float:
         return self._reporting.now().timestamp()
+
+
+class HistoryReporter:
+    """HISTORY_USAGE: what the light node's ring still has of a span of time, once, oldest first.
+
+    More than fits one report comes in several; each goes on after what the VTN has acknowledged.
+    """
+
+    def __init__(self, reporting: Reporting, request: ReportRequest) -> None:
+        settings = reporting.settings.reports
+        self._reporting = reporting
+        self._request = request
+        self._points = offers.asked_points(request)
+        self._step = offers.history_step(request, settings)
+        self._period_s = float(settings.min_period_s)
+
+    async def round(self) -> None:
+        in_force = self._reporting.in_force(self._request)
+        if in_force is None:
+            return
+        seen = self._reporting.node.changed.rings
+        try:
+            rows, is_last = await self._next_rows(in_force)
+        except NodeUnreachable:
+            await self._reporting.node.changed.wait(seen, at_most_s=LOOK_S)
+            return
+        except NodeRefused as error:
+            log.warning("readings_refused", why=str(error))
+            await self._reporting.sleep(WAIT_S)
+            return
+        if not rows and in_force.last_row_at is None:  # rule 318
+            start, _ = offers.history_span(self._request, in_force.taken_at)
+            rows = [telemetry.placeholder(math.floor(start.timestamp()))]
+        if rows:
+            intervals = telemetry.usage(rows, self._points, length=self._step)
+            await self._reporting.send(self._request, intervals)
+        current = self._reporting.in_force(self._request)
+        if current is None:
+            return
+        if is_last or current.ending:
+            self._reporting.finish(self._request)
+        else:
+            self._reporting.state.put_request(replace(current, last_row_at=rows[-1].starts_at))
+
+    async def _next_rows(self, in_force: InForce) -> tuple[list[Row], bool]:
+        """At most one report's rows, and whether they are the last."""
+        start, end = offers.history_span(self._request, in_force.taken_at)
+        step_s = self._step.total_seconds()
+        is_raw = step_s == self._period_s
+        at_s, end_s = start.timestamp(), end.timestamp()
+        if not is_raw and not self._is_bounded():
+            at_s = math.ceil(at_s / step_s) * step_s
+        anchor = at_s
+        if in_force.last_row_at is not None:
+            at_s = in_force.last_row_at + step_s
+        most = BATCH_ROWS if is_raw else HISTORY_ROWS
+        stride_s = max(math.floor(_STRIDE.total_seconds() / step_s), 1) * step_s
+        rows: list[Row] = []
+        while at_s < end_s and len(rows) < most:
+            until_s = min(at_s + stride_s, end_s)
+            found = telemetry.rows_of(
+                await self._reporting.node.span(
+                    datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(until_s, UTC)
+                )
+            )
+            if not is_raw:
+                found = telemetry.aggregate(
+                    found, anchor=anchor, length_s=step_s, period_s=self._period_s
+                )
+            rows += found
+            at_s = until_s
+        return rows[:most], at_s >= end_s and len(rows) <= most
+
+    def _is_bounded(self) -> bool:
+        return self._request.interval is not None and bool(self._request.interval.duration)
 
 
 class MetadataReporter:

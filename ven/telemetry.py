@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from light_node.local import Curtailment, Readings, Status
+from light_node.local import Curtailment, Readings, Status, Step
 from oadr.columns import Column, Intervals, LoadControl, ResourceStatus
 from oadr.report import Report, ReportRequest
-from oadr.vocabulary import DataQuality
+from oadr.vocabulary import DataQuality, SignalType
 from ven import offers
+from ven.config import SiteSettings
 
 BATCH_ROWS = 225
 """The most rows of one report: 15 minutes at 4 s."""
@@ -90,24 +91,20 @@ def aggregate(rows: Sequence[Row], *, anchor: float, length_s: float, period_s: 
 
 
 def usage(rows: Sequence[Row], r_ids: Collection[str], *, length: timedelta) -> Intervals:
-    """Rows -> intervals of TELEMETRY_USAGE, each with start and length (rules 314 and 337).
+    """Rows -> intervals of TELEMETRY_USAGE or HISTORY_USAGE, each with start and length.
 
-    A value that is missing is 0 with a quality that says so (rule 318).
+    Rules 314 and 337. A value that is missing is 0 with a quality that says so (rule 318).
     """
     watts = [row.watts if row.is_usable else None for row in rows]
-    columns = {
-        offers.POWER: watts,
-        offers.ENERGY: [row.energy_wh for row in rows],
-    }
+    energy = [row.energy_wh for row in rows]
     words = [wire_quality(row.quality) for row in rows]
     return Intervals(
         count=len(rows),
         starts_at=tuple(_instant(row.starts_at) for row in rows),
         durations=(length,) * len(rows),
         columns=tuple(
-            _column(r_id, values, words)
-            for r_id, values in sorted(columns.items())
-            if r_id in r_ids
+            _column(r_id, energy if offers.is_energy(r_id) else watts, words)
+            for r_id in sorted(r_ids)
         ),
     )
 
@@ -117,22 +114,48 @@ def placeholder(at: float) -> Row:
     return Row(row_id=0, starts_at=at, watts=None, energy_wh=None, quality="missed")
 
 
-def resource_status(status: Status | None, rated_w: float | None) -> ResourceStatus:
+def resource_status(status: Status | None, site: SiteSettings, step: Step | None) -> ResourceStatus:
     """The node's status as TELEMETRY_STATUS says it; None = the node is not there.
 
-    With a rated load the capacity in force goes along, as a fraction of it (rule 334).
+    The load control state goes along (rule 334), always with the same members: the percent offset,
+    with a rated load the capacity (a fraction of it) and the set-point (W), and the level offset
+    where the site knows any. `step` is what the plan asks for now; only what is held counts.
     """
-    capacity = None
-    if rated_w is not None:
-        lease = status.lease if status is not None else None
-        most = lease.max_w if lease is not None else None
-        share = min(max(most / rated_w, 0.0), 1.0) if most is not None else 1.0
-        capacity = LoadControl(minimum=0.0, maximum=1.0, current=share, normal=1.0)
+    lease = status.lease if status is not None else None
+    held = step if lease is not None else None
+    most = lease.max_w if lease is not None else None
+    capacity = set_point = level_offset = None
+    if site.rated_w is not None:
+        limit = min(max(most, 0.0), site.rated_w) if most is not None else site.rated_w
+        capacity = LoadControl(minimum=0.0, maximum=1.0, current=limit / site.rated_w, normal=1.0)
+        set_point = LoadControl(
+            minimum=0.0, maximum=site.rated_w, current=limit, normal=site.rated_w
+        )
+    if site.level_offsets:
+        levels = [0, *map(int, site.level_offsets)]
+        level_offset = LoadControl(
+            minimum=float(min(levels)),
+            maximum=float(max(levels)),
+            current=_held_value(held, SignalType.LOAD_CONTROL_LEVEL_OFFSET),
+            normal=0.0,
+        )
     return ResourceStatus(
         online=status is not None and any(meter.online for meter in status.meters),
         manual_override=status is not None and status.override.active,
         capacity=capacity,
+        level_offset=level_offset,
+        percent_offset=LoadControl(
+            minimum=-100.0,
+            current=_held_value(held, SignalType.LOAD_CONTROL_PERCENT_OFFSET),
+            normal=0.0,
+        ),
+        set_point=set_point,
     )
+
+
+def _held_value(held: Step | None, kind: SignalType) -> float:
+    """The value of the signal that is held, where it is of that kind; else nothing is offset."""
+    return held.value if held is not None and held.signal_type == kind.value else 0.0
 
 
 def status(

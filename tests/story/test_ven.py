@@ -190,6 +190,8 @@ async def test_from_registration_to_the_final_curtailment(site, vtn):
         "METADATA_TELEMETRY_USAGE",
         "METADATA_TELEMETRY_STATUS",
         "x-METADATA_CURTAILMENT",
+        "METADATA_HISTORY_USAGE",
+        "METADATA_HISTORY_USAGE",
     ]
     created = await vtn.until(lambda: vtn.of(CreatedReport))
     assert created[0].pending_report_request_ids == ("curtailment-1", "status-1", "usage-1")

@@ -4,9 +4,14 @@ from datetime import timedelta
 import pytest
 
 import oadr
-from oadr.report import RegisterReport, SpecifierPayload
+from oadr.report import RegisterReport, ReportInterval, SpecifierPayload
 from tests.unit.ven.makers import START, settings
-from tests.unit.ven.requests import curtailment_request, status_request, usage_request
+from tests.unit.ven.requests import (
+    curtailment_request,
+    report_request,
+    status_request,
+    usage_request,
+)
 from ven import offers
 from ven.errors import Declined
 
@@ -23,6 +28,8 @@ def test_the_metadata_is_openadr():  # rules 305, 308, 311, 312, 331, 333
         "METADATA_TELEMETRY_USAGE",
         "METADATA_TELEMETRY_STATUS",
         "x-METADATA_CURTAILMENT",
+        "METADATA_HISTORY_USAGE",
+        "METADATA_HISTORY_USAGE",
     ]
     assert {"0"} == {report.report_request_id for report in reports}
     for report in reports:
@@ -115,3 +122,48 @@ def test_points_are_asked_for_in_the_order_of_the_wire_and_once():
 def test_pending_lists_all_requests():  # rule 329
     assert offers.pending([usage_request("b"), usage_request("a")]) == ("a", "b")
     assert timedelta(seconds=60) == offers.CURTAILMENT_STEP
+
+
+def history(granularity_s=0, back_s=0, specifier="history", interval=None):
+    request = report_request(
+        "h", specifier, (f"{specifier}-power",), granularity_s=granularity_s, back_s=back_s
+    )
+    return replace(request, interval=interval)
+
+
+@pytest.mark.parametrize(
+    ("granularity_s", "back_s", "specifier"),
+    [(60, 0, "history"), (0, 60, "history"), (8, 0, "history-raw"), (1, 0, "history-raw")],
+)
+def test_a_history_comes_once_in_its_own_steps(granularity_s, back_s, specifier):  # rule 317, 340
+    with pytest.raises(Declined) as fault:
+        offers.check(history(granularity_s, back_s, specifier), HERE)
+    assert fault.value.response_code == "454"
+    offers.check(history(specifier=specifier), HERE)
+
+
+HALF_AN_HOUR = timedelta(minutes=30)
+
+
+@pytest.mark.parametrize(
+    ("interval", "span"),
+    [
+        (None, (START - timedelta(days=7), START)),
+        ((START, timedelta(0)), (START - timedelta(days=7), START)),
+        ((START, HALF_AN_HOUR), (START - HALF_AN_HOUR, START)),
+        ((START - HALF_AN_HOUR, HALF_AN_HOUR), (START - HALF_AN_HOUR, START)),
+        ((START - timedelta(days=30), HALF_AN_HOUR), None),
+    ],
+)
+def test_a_history_looks_back(interval, span):  # rule 325
+    asked = interval and ReportInterval(starts_at=interval[0], duration=interval[1])
+    start, end = offers.history_span(history(interval=asked), START)
+    assert (start, end) == span if span else start >= end
+
+
+def test_no_two_points_have_one_name():  # rule 308
+    found = offers.metadata(HERE, "building-1", START)
+    names = [one.r_id for report in found for one in report.descriptions]
+    assert len(names) == len(set(names))
+    specifiers = [report.report_specifier_id for report in found]
+    assert len(specifiers) == len(set(specifiers))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import oadr
 from light_node.local import Curtailment
-from oadr.report import RegisterReport, UpdateReport
+from oadr.report import RegisterReport, ReportInterval, UpdateReport
 from tests.conftest import Clock
-from tests.unit.ven.makers import event, known, node_status
+from tests.unit.ven.makers import event, known, node_status, row
 from tests.unit.ven.requests import (
     curtailment_request,
     report_request,
@@ -20,6 +21,8 @@ from tests.unit.ven.requests import (
     usage_request,
 )
 from tests.unit.ven.rooms import Ven
+from ven import telemetry
+from ven.reporters import HISTORY_ROWS
 
 
 class Sent:
@@ -483,6 +486,84 @@ async def test_an_event_the_node_knows_nothing_of_is_closed_in_the_end(ven):
 
     assert ven.state.events()["e"].reported
     assert ven.vtn.of(UpdateReport) == []
+
+
+def history(ven, specifier, minutes=0):
+    """A history of so long before now, or of all there is."""
+    r_ids = (f"{specifier}-energy", f"{specifier}-power")
+    request = report_request("h", specifier, r_ids, granularity_s=0, back_s=0)
+    interval = ReportInterval(
+        starts_at=ven.clock.now() - timedelta(minutes=minutes), duration=timedelta(minutes=minutes)
+    )
+    return replace(request, interval=interval)
+
+
+async def test_the_whole_history_is_one_report_of_quarter_hours(ven):  # test R1_3130, rule 325
+    request = history(ven, "history")
+    await ven.force(request).round()
+
+    (message,) = ven.vtn.of(UpdateReport)
+    (report,) = message.reports
+    assert report.report_name == "HISTORY_USAGE"
+    starts = report.intervals.starts_at
+    assert all(at.minute % 15 == at.second == 0 for at in starts)
+    assert {timedelta(minutes=15)} == set(report.intervals.durations)
+    # The ring holds 1,000 rows of 4 s: 67 minutes before 14:00.
+    assert [f"{at:%H:%M}" for at in starts] == ["12:45", "13:00", "13:15", "13:30", "13:45"]
+    power = report.intervals.column("history-power").values
+    assert power[-1] == pytest.approx(1000 + 999 - 112.5, abs=1)
+    assert report.intervals.column("history-energy").values[-1] == pytest.approx(775, abs=1)
+    assert not ven.state.requests()
+
+
+async def test_half_an_hour_of_raw_history_comes_in_as_many_reports_as_it_takes(ven):
+    request = history(ven, "history-raw", minutes=30)  # test R1_3140, rule 325
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=60, request=request)
+
+    sizes = [message.reports[0].intervals.count for message in ven.vtn.of(UpdateReport)]
+    assert sizes == [225, 225]
+    starts = [
+        at for message in ven.vtn.of(UpdateReport) for at in message.reports[0].intervals.starts_at
+    ]
+    now = ven.clock.now()
+    assert starts == [now - timedelta(seconds=4 * k) for k in range(450, 0, -1)]
+    assert not ven.state.requests()
+
+
+async def test_a_history_goes_on_after_a_restart_where_it_was_acknowledged(ven):
+    request = history(ven, "history-raw", minutes=30)
+    await ven.force(request).round()
+    await ven.make(request).round()  # as after a restart: another reporter, the same state
+
+    first, second = (message.reports[0].intervals for message in ven.vtn.of(UpdateReport))
+    assert second.starts_at[0] - first.starts_at[-1] == timedelta(seconds=4)
+    assert not ven.state.requests()
+
+
+@pytest.mark.parametrize("specifier", ["history", "history-raw"])
+async def test_a_history_of_a_time_without_readings_says_so(ven, specifier):  # rule 318
+    request = history(ven, specifier, minutes=30)
+    before = replace(request.interval, starts_at=ven.clock.now() - timedelta(days=2))
+    request = replace(request, interval=before)
+    await ven.force(request).round()
+
+    (message,) = ven.vtn.of(UpdateReport)
+    power = message.reports[0].intervals.column(f"{specifier}-power")
+    assert power.quality[0].startswith("Quality Bad")
+    assert not ven.state.requests()
+
+
+async def test_a_history_of_seven_days_fits_one_message(ven):
+    rows = [row(k, k * 900, 123456.789, 123456789.5) for k in range(7 * 96 + 1)]
+    intervals = telemetry.usage(
+        rows, ("history-power", "history-energy"), length=timedelta(minutes=15)
+    )
+    request = history(ven, "history")
+    report = telemetry.report(request, intervals, ven.clock.now())
+    body = oadr.build(UpdateReport(request_id="u", reports=(report,), ven_id="v"))
+    assert len(body) < oadr.MAX_BYTES * 0.8
+    assert len(rows) <= HISTORY_ROWS
 
 
 async def test_metadata_is_sent_when_asked_for_with_the_requests_own_id(ven):  # rules 311, 327

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,10 +10,11 @@ from light_node.local import Curtailment, LeaseState, OverrideState
 from light_node.quality import Quality, is_usable, to_text
 from oadr.columns import ResourceStatus
 from oadr.report import UpdateReport
-from oadr.vocabulary import DataQuality
-from tests.unit.ven.makers import START, node_status, row
+from oadr.vocabulary import DataQuality, SignalType
+from tests.unit.ven.makers import START, known, node_status, row, site
 from tests.unit.ven.requests import curtailment_request, status_request, usage_request
-from ven import telemetry
+from ven import plan, telemetry
+from ven.config import LevelTarget
 
 FOUR = timedelta(seconds=4)
 T0 = START.timestamp()
@@ -100,35 +102,74 @@ def test_an_aggregate_of_few_usable_rows_is_uncertain():
     assert telemetry.wire_quality(minute.quality).startswith("Quality Uncertain")
 
 
+def resource_status(status, step=None, **settings):
+    return telemetry.resource_status(status, site(**settings), step)
+
+
 def test_a_node_that_is_away_is_offline_and_a_person_is_told_apart():
-    assert ResourceStatus(online=False, manual_override=False) == telemetry.resource_status(
-        None, None
-    )
-    overridden = node_status(override=OverrideState(active=True))
-    assert ResourceStatus(online=True, manual_override=True) == telemetry.resource_status(
-        overridden, None
-    )
-    assert not telemetry.resource_status(node_status(meters=()), None).online
+    away = resource_status(None)
+    assert (away.online, away.manual_override) == (False, False)
+    overridden = resource_status(node_status(override=OverrideState(active=True)))
+    assert (overridden.online, overridden.manual_override) == (True, True)
+    assert not resource_status(node_status(meters=())).online
 
 
-def test_the_capacity_in_force_is_a_fraction_of_the_rated_load():  # rule 334
-    lease = LeaseState(
-        event_id="e",
-        seq=1,
-        target="",
-        delta_w=None,
-        max_w=50_000.0,
-        min_w=None,
-        issued_at=START,
-        not_after=START,
-        acknowledged="",
-        acknowledged_at=None,
-        applied_w=None,
-    )
+LEASE = LeaseState(
+    event_id="e",
+    seq=1,
+    target="",
+    delta_w=None,
+    max_w=50_000.0,
+    min_w=None,
+    issued_at=START,
+    not_after=START,
+    acknowledged="",
+    acknowledged_at=None,
+    applied_w=None,
+)
 
-    assert telemetry.resource_status(node_status(lease=lease), 200_000).capacity.current == 0.25
-    assert telemetry.resource_status(node_status(), 200_000).capacity.current == 1.0
-    assert telemetry.resource_status(None, 200_000).capacity.current == 1.0  # the same set always
+
+def test_the_capacity_and_set_point_in_force_are_told():  # rule 334
+    held = resource_status(node_status(lease=LEASE), rated_w=200_000)
+    idle = resource_status(node_status(), rated_w=200_000)
+
+    assert (held.capacity.current, held.set_point.current) == (0.25, 50_000)
+    assert (idle.capacity.current, idle.set_point.current) == (1.0, 200_000)
+
+
+@pytest.mark.parametrize(
+    ("kind", "member"),
+    [
+        (SignalType.LOAD_CONTROL_LEVEL_OFFSET, "level_offset"),
+        (SignalType.LOAD_CONTROL_PERCENT_OFFSET, "percent_offset"),
+    ],
+)
+def test_an_offset_in_force_is_told_while_it_is_held(kind, member):  # rule 334
+    (step,) = plan.steps([known()], site())
+    step = msgspec.structs.replace(step, signal_type=kind.value, value=-2.0)
+    settings = {"level_offsets": {"-2": LevelTarget(max_w=1)}}
+
+    def current(status):
+        return getattr(resource_status(status, step, **settings), member).current
+
+    assert (current(node_status(lease=LEASE)), current(node_status())) == (-2.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"rated_w": 1000.0}, {"level_offsets": {"1": LevelTarget(share=1.1)}}]
+)
+def test_a_status_has_the_same_members_whatever_is_in_force(settings):  # rule 334
+    (step,) = plan.steps([known()], site())
+    members = ("capacity", "level_offset", "percent_offset", "set_point")
+    sets = {
+        tuple(getattr(said, member) is not None for member in members)
+        for said in (
+            resource_status(None, **settings),
+            resource_status(node_status(), **settings),
+            resource_status(node_status(lease=LEASE), step, **settings),
+        )
+    }
+    assert len(sets) == 1
 
 
 def test_statuses_go_over_the_wire():
