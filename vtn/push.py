@@ -178,7 +178,9 @@ class Pusher:
             return self._until_due(entry)
         caller = Caller(entry, PUSHED)
         resend_after = timedelta(0) if line.failures else office.resend_after
-        outgoing = await next_message(office, caller, resend_after=resend_after)
+        outgoing = await next_message(
+            office, caller, resend_after=resend_after, address=ven.push_address
+        )
         if outgoing is None:
             return self._until_due(entry)
         try:

@@ -13,7 +13,7 @@ from vtn.directory import Entry
 from vtn.errors import Rejected
 from vtn.eventbook import Booking, due_at
 from vtn.services.event import distribution
-from vtn.services.office import Caller, Office
+from vtn.services.office import Caller, Office, known_ven
 from vtn.services.report import offer_due
 from vtn.store import events, outbox
 from vtn.store.outbox import Waiting
@@ -51,15 +51,20 @@ async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
 
 
 async def next_message(
-    office: Office, caller: Caller, *, resend_after: timedelta
+    office: Office, caller: Caller, *, resend_after: timedelta, address: str | None = None
 ) -> Outgoing | None:
     """The next message for the VEN, marked as handed out; None, and its `due_at`, if there is none.
 
-    What was handed out and is not answered comes again after `resend_after`.
+    What was handed out and is not answered comes again after `resend_after`. With `address` there
+    is none for a VEN that is no longer pushed to there.
     """
     entry = caller.entry
     wakes = entry.wakes
     async with office.store.write() as connection:
+        if address is not None:
+            ven = await known_ven(connection, caller.ven_id)
+            if ven.push_address != address:
+                return None
         await _confirm(entry, caller, connection)
         more_at = await offer_due(office, connection, caller.ven_id)
         found, due = await _next(office, caller, connection, resend_after)
