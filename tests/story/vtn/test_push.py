@@ -34,10 +34,12 @@ from oadr.response import EiResponse
 from oadr.vocabulary import OptType, ResponseRequired, ServiceName
 from tests.story.vtn.utility import CONTEXT, Speaker, Utility, settings, values
 from vtn import push
-from vtn.gateway import Answer
+from vtn.gateway import Answer, Gateway
+from vtn.proof import Proof
 from vtn.push import pushing
 from vtn.records import RequestState
 from vtn.store import migrate
+from vtn.store.nonces import Nonces
 
 WITHIN_S = 10.0
 
@@ -158,8 +160,13 @@ async def until(what, condition):
 class Pushing(Utility):
     """A VTN that pushes; `restart` breaks off whatever is under way."""
 
+    signs = False
+
     async def start(self):
         await super().start()
+        if self.signs:
+            proof = Proof(self.settings.openadr, Nonces(self.store))
+            self.gateway = Gateway(self.office, proof)
         self._exits = AsyncExitStack()
         tasks = await self._exits.enter_async_context(asyncio.TaskGroup())
         await self._exits.enter_async_context(pushing(tasks, self.office, self.gateway))
@@ -174,15 +181,16 @@ class Pushing(Utility):
 
 
 @asynccontextmanager
-async def pushing_vtn(folder, clock, authority, **openadr):
+async def pushing_vtn(folder, clock, authority, *, proof=False):
     database = f"sqlite+aiosqlite:///{folder / 'vtn.db'}"
     await migrate(database)
     stem = authority.folder / "vtn-ecc"
     if not stem.with_suffix(".crt").exists():
         authority.vtn(["127.0.0.1"])
     chains = [{"cert": stem.with_suffix(".crt"), "key": stem.with_suffix(".key")}]
-    more = {"certificates": chains, "client_ca": authority.ven_trust} | openadr
+    more = {"certificates": chains, "client_ca": authority.ven_trust}
     found = Pushing(settings(database, folder, **more), clock)
+    found.signs = proof
     found.authority = authority
     await found.start()
     try:
