@@ -239,8 +239,11 @@ class VtnPlayer:
         match message:
             case RegisterReport():
                 requests, self.piggyback = self.piggyback, ()
-                self.memory.requested.clear()
-                self.memory.requested.update({one.report_request_id: one for one in requests})
+                self.memory.requested = {
+                    key: one
+                    for key, one in self.memory.requested.items()
+                    if one.report_specifier_id == "METADATA"  # not ended by it (rule 306)
+                } | {one.report_request_id: one for one in requests}
                 return RegisteredReport(
                     response=_echo(message), requests=requests, ven_id=self.ven_id
                 )

@@ -205,8 +205,6 @@ async def one_more(bench: VtnBench) -> None:
         wanted="reportToFollow true",
     )
     await bench.ven.report(request, rule=345)
-    bench.ven.memory.requested.pop(request.report_request_id, None)
-    await bench.ven.report(request, code="452", rule=345)
 
 
 @vtn_test(
