@@ -3,17 +3,25 @@
 import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from oadr.replay import Nonce
+from oadr.report import ReportRequest, SpecifierPayload
 from tests.story.vtn.utility import utility, values
 from vtn.errors import NotAtHead, StoreError, StoreUnavailable
 from vtn.records import Point, Samples
-from vtn.store import Store, audit, measurements, migrate, vens
+from vtn.store import Store, audit, measurements, migrate, outbox, reports, vens
+from vtn.store import engine as engine_module
 from vtn.store.engine import revision
+from vtn.store.nonces import Nonces
 from vtn.store.tables import Table
+from vtn.tally import NOTHING_YET
 
 
 async def test_a_database_without_tables_is_not_opened(database):
@@ -42,6 +50,90 @@ async def test_the_migrations_make_exactly_the_tables_of_the_code(database):
     await store.close()
 
     assert found == []
+
+
+async def test_a_database_of_the_first_version_keeps_all_it_holds(database):
+    """Every schema that was ever shipped can be opened after `vtn init`."""
+    await migrate_to(database, "0001")
+    with pytest.raises(NotAtHead, match="is at version 0001, not 0002"):
+        await Store.open(database)
+
+    assert await migrate(database) == ("0001", "0002")
+
+    store = await Store.open(database)
+    async with store.read() as connection:
+        ven = await vens.find(connection, "0042")
+        found = await reports.requests(connection, "0042")
+        messages = await outbox.waiting(connection, "0042")
+    await store.close()
+    assert ven is not None
+    assert (ven.registration_id, ven.resources) == ("reg-1", ("roof",))
+    assert (ven.certificate_der, ven.push_address, ven.xml_signature) == (None, None, False)
+    assert [one.request.report_request_id for one in found] == ["R1"]
+    assert (found[0].state, found[0].tally, found[0].to_follow) == ("active", NOTHING_YET, False)
+    assert [one.kind for one in messages] == ["oadrCancelReport"]
+
+
+_OF_THE_FIRST_VERSION = """
+    INSERT INTO vens (ven_id, name, certificate_sha256, added_at, added_by, registration_id,
+        registered_at, report_only)
+    VALUES ('0042', 'HQ', 'ab', '2030-01-09 14:00:00', 'anna', 'reg-1', '2030-01-09 14:00:00',
+        false);
+    INSERT INTO resources (ven_id, resource_id) VALUES ('0042', 'roof');
+    INSERT INTO report_requests (report_request_id, ven_id, report_name, document, state, asked_at,
+        asked_by)
+    VALUES ('R1', '0042', 'TELEMETRY_USAGE', :request, 'active', '2030-01-09 14:00:00', 'anna');
+    INSERT INTO outbox (ven_id, kind, request_id, subjects, body, queued_at)
+    VALUES ('0042', 'oadrCancelReport', 'q', '["R1"]', '<x/>', '2030-01-09 14:00:00')
+"""
+
+
+async def migrate_to(database, version):
+    """The tables of that version with a VEN, a report request and a message waiting."""
+    engine = create_async_engine(database)
+
+    def upgrade(connection):
+        config = engine_module._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, version)
+
+    request = msgspec.json.encode(
+        ReportRequest(
+            report_request_id="R1",
+            report_specifier_id="usage",
+            granularity=timedelta(seconds=4),
+            report_back=timedelta(seconds=60),
+            payloads=(SpecifierPayload(r_id="P"),),
+        )
+    ).decode()
+    async with engine.begin() as connection:
+        await connection.run_sync(upgrade)
+        for row in _OF_THE_FIRST_VERSION.split(";"):
+            await connection.execute(text(row), {"request": request} if ":request" in row else {})
+    await engine.dispose()
+
+
+async def test_a_nonce_is_kept_once_until_it_is_forgotten(house, clock):
+    nonces = Nonces(house.store)
+    one = Nonce(sender="0042", value="n", sent_at=clock.now())
+    other = Nonce(sender="0043", value="n", sent_at=clock.now() + timedelta(seconds=5))
+
+    assert [await nonces.keep(each) for each in (one, other, one)] == [True, True, False]
+    assert {each.sender for each in await nonces.recall(clock.now())} == {"0042", "0043"}
+    await nonces.forget(clock.now() + timedelta(seconds=5))
+    assert list(await nonces.recall(clock.now())) == [other]
+
+
+async def test_two_updates_of_one_request_at_once_are_both_counted(house, clock):
+    ven = await house.registered()
+    name = (await ven.offer()).requests[0].report_request_id
+    halves = [
+        values(name, clock.now() + timedelta(seconds=60 * index), (1.0,) * 15) for index in range(4)
+    ]
+    await asyncio.gather(*(ven.update(half) for half in halves))
+
+    (record,) = (await house.desk.reports("0042")).requests
+    assert (record.tally.received, record.tally.duplicates) == (60, 0)
 
 
 async def test_a_database_of_a_later_version_is_not_opened(database):
