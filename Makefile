@@ -24,7 +24,7 @@ check: setup ## ruff, mypy, and the contracts of direction between the packages
 	@.venv/bin/lint-imports
 
 unit: setup packages ## the unit tests alone, in seconds
-	@$(PY) -m pytest tests/unit
+	@$(PY) -m pytest -n 2 tests/unit
 
 story: setup packages ## whole stories on real sockets, with other people's software too
 	@$(PY) -m pytest -n 4 --dist worksteal $(WHOLE)

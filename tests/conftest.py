@@ -16,10 +16,11 @@ UNIT = Path(__file__).parent / "unit"
 
 _Socket = socket.socket  # as it is before it is forbidden: finding a free port speaks to nobody
 
-# A run in CI is the same every time; on a developer's machine each run tries new examples.
+# A run in CI is the same every time; on a developer's machine each run tries new examples, and
+# EXAMPLES=1000 make unit tries more of them.
 settings.register_profile(
     "demandflex",
-    max_examples=50,
+    max_examples=int(os.environ.get("EXAMPLES", "25")),
     deadline=None,  # another program on the machine is no failure
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow],
