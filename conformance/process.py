@@ -27,6 +27,7 @@ def program(name: str) -> str:
 
 async def run(*command: str) -> str:
     """Run a command to its end -> its standard output. Raises AdapterFault with its last word."""
+    called = " ".join((Path(command[0]).name, *command[1:3]))
     process = await asyncio.create_subprocess_exec(
         *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -35,10 +36,10 @@ async def run(*command: str) -> str:
     except TimeoutError:
         process.kill()
         await process.wait()
-        raise AdapterFault(f"{' '.join(command[:3])} did not end in {COMMAND_S:g} s.") from None
+        raise AdapterFault(f"{called} did not end in {COMMAND_S:g} s.") from None
     if process.returncode:
         said = err.decode(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise AdapterFault(f"{' '.join(command[:3])}: {said[-1]}")
+        raise AdapterFault(f"{called}: {said[-1]}")
     return out.decode(errors="replace")
 
 
