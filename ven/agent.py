@@ -6,12 +6,13 @@ import random
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
 import structlog
 
+from oadr.opt import Availability
 from oadr.vocabulary import OptType
 from ven import control, describe
 from ven.bell import Bell
@@ -29,6 +30,7 @@ from ven.registration import Registrar
 from ven.reporters import make_reporter
 from ven.reporting import Reporting
 from ven.retry import BackOff
+from ven.schedules import Schedules
 from ven.state import State
 
 log = structlog.get_logger()
@@ -124,6 +126,7 @@ class Agent:
         self._reporting = Reporting(
             settings, state, self._line, self._outbox, node=self._node, desk=self._desk, now=now
         )
+        self._schedules = Schedules(settings, state, self._outbox, now=now)
         self._reception = Reception(state, self._registrar, self._desk, self._reporting)
 
     async def run(self) -> None:
@@ -196,6 +199,7 @@ class Agent:
             reporting=self._reporting,
             outbox=self._outbox,
             reception=self._reception,
+            schedules=self._schedules,
         )
         return Poller(self._settings, self._state, self._line, rooms)
 
@@ -223,11 +227,19 @@ class Agent:
                 )
             case control.AskEvents():
                 return describe.events(self._state, self._now())
-            case control.AskOpt(event_id=event_id, opt=opt, reason=reason):
-                known = self._desk.opt(event_id, OptType(opt), reason=reason)
-                return control.Done(
-                    sentence=f"Event {event_id}: {known.opt.value}; the VTN is being told."
+            case control.AskOpt(event_id=event_id):
+                known = self._desk.opt(
+                    event_id,
+                    OptType(request.opt),
+                    reason=request.reason,
+                    resource_ids=request.resource_ids,
                 )
+                out = f" without {', '.join(known.out_resources)}" if known.out_resources else ""
+                return control.Done(
+                    sentence=f"Event {event_id}: {known.opt.value}{out}; the VTN is being told."
+                )
+            case control.AskSchedule() | control.AskCancelSchedule() | control.AskSchedules():
+                return self._answer_schedule(request)
             case control.AskRegister(cancel=True):
                 await self._registrar.cancel()
                 self._end.ring()
@@ -237,3 +249,32 @@ class Agent:
             case control.AskRegister():
                 await self._registrar.again()
                 return control.Done(sentence="The VEN is registered, or registers now.")
+
+    def _answer_schedule(
+        self, request: control.AskSchedule | control.AskCancelSchedule | control.AskSchedules
+    ) -> control.Reply:
+        match request:
+            case control.AskSchedules():
+                return describe.schedules(self._state)
+            case control.AskCancelSchedule(opt_id=opt_id):
+                self._schedules.cancel(opt_id)
+                return control.Done(sentence=f"Opt schedule {opt_id} is taken back.")
+            case control.AskSchedule():
+                schedule = self._schedules.put(
+                    OptType(request.opt),
+                    [_availability(stretch) for stretch in request.stretches],
+                    reason=request.reason,
+                    market_context=request.market_context,
+                    resource_ids=request.resource_ids,
+                    device_classes=request.device_classes,
+                    opt_id=request.opt_id,
+                )
+                self._desk.mind_schedules()
+                return control.Done(
+                    sentence=f"Opt schedule {schedule.opt_id} is kept; the VTN is being told."
+                )
+
+
+def _availability(stretch: control.Stretch) -> Availability:
+    length = stretch.ends_at - stretch.starts_at if stretch.ends_at is not None else timedelta(0)
+    return Availability(starts_at=stretch.starts_at, duration=length)

@@ -5,13 +5,14 @@ import asyncio
 import functools
 import signal
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
 from doorway import Door, configure_logs, show, show_json
+from oadr.vocabulary import OptReason
 from ven import agent, check, config, control, describe
 from ven.config import Settings
 from ven.credentials import read_credentials
@@ -118,28 +119,170 @@ def events(settings: Settings, *, as_json: bool) -> None:
 @click.option("--cancel", is_flag=True, help="Cancel the registration and stay out.")
 def register(settings: Settings, *, cancel: bool) -> None:
     """Register (again) with the VTN, or cancel the registration; the VEN must be running."""
-    reply = asyncio.run(
-        control.ask(settings.ven.control_socket, control.AskRegister(cancel=cancel))
+    _tell(settings, control.AskRegister(cancel=cancel))
+
+
+@main.group(
+    epilog=_example("ven opt out 7f3a --reason 'a visit of the fire brigade'", "ven opt schedules")
+)
+def opt() -> None:
+    """Take part in events or not, whatever the [opt] settings say; the VEN must be running."""
+
+
+def _opt_command(command: Callable[..., None]) -> Callable[..., None]:
+    """What `in` and `out` have in common."""
+    for option in (
+        click.argument("event_id", metavar="EVENT"),
+        click.option("--reason", default="", help="One sentence for the VTN's operator."),
+        click.option(
+            "--resource", multiple=True, metavar="ID", help="Only for this resource of the event."
+        ),
+        _configured,
+    ):
+        command = option(command)
+    return command
+
+
+@opt.command(name="in", epilog=_example("ven opt in 7f3a", "ven opt in 7f3a --resource annexe"))
+@_opt_command
+def opt_in(settings: Settings, event_id: str, reason: str, resource: tuple[str, ...]) -> None:
+    """Take part in EVENT."""
+    _tell(settings, _opt(event_id, "optIn", reason, resource))
+
+
+@opt.command(name="out", epilog=_example("ven opt out 7f3a --reason 'fire drill'"))
+@_opt_command
+def opt_out(settings: Settings, event_id: str, reason: str, resource: tuple[str, ...]) -> None:
+    """Take no part in EVENT."""
+    _tell(settings, _opt(event_id, "optOut", reason, resource))
+
+
+@opt.command(
+    epilog=_example(
+        "ven opt schedule --out --from 2026-12-24T12:00 --to 2026-12-27T06:00",
+        "ven opt schedule --in --from 2026-11-23T08:00Z --resource annexe --id nights",
     )
-    assert isinstance(reply, control.Done)
-    show(reply.sentence)
-
-
-@main.command(
-    epilog=_example("ven opt out 7f3a --reason 'a visit of the fire brigade'", "ven opt in 7f3a")
 )
 @_configured
-@click.argument("way", type=click.Choice(["in", "out"]))
-@click.argument("event_id", metavar="EVENT")
-@click.option("--reason", default="", help="One sentence for the VTN's operator.")
-def opt(settings: Settings, way: Literal["in", "out"], event_id: str, reason: str) -> None:
-    """Take part in EVENT or not, whatever the [opt] settings said; the VEN must be running."""
-    request = control.AskOpt(
-        event_id=event_id, opt="optIn" if way == "in" else "optOut", reason=reason
+@click.option(
+    "--in/--out", "is_in", required=True, help="Whether the site takes part in these times."
+)
+@click.option(
+    "--from",
+    "starts",
+    multiple=True,
+    required=True,
+    metavar="TIME",
+    help="Like 2026-12-24T12:00, in the site's time zone unless it ends in Z or +01:00.",
+)
+@click.option(
+    "--to", "ends", multiple=True, metavar="TIME", help="Exclusive; left out: open-ended."
+)
+@click.option("--reason", default="", help="A word of the standard: economic, emergency, mustRun …")
+@click.option("--context", default="", metavar="URI", help="Only for this market context.")
+@click.option("--resource", multiple=True, metavar="ID", help="Only for this resource.")
+@click.option("--device-class", multiple=True, metavar="CLASS", help="Only for such devices.")
+@click.option("--id", "opt_id", default="", help="Under this name; several may share one.")
+def schedule(
+    settings: Settings,
+    *,
+    is_in: bool,
+    starts: tuple[str, ...],
+    ends: tuple[str, ...],
+    reason: str,
+    context: str,
+    resource: tuple[str, ...],
+    device_class: tuple[str, ...],
+    opt_id: str,
+) -> None:
+    """Tell the VTN ahead when the site takes part or does not; --from and --to may be repeated."""
+    _tell(
+        settings,
+        control.AskSchedule(
+            opt="optIn" if is_in else "optOut",
+            stretches=_stretches(settings, starts, ends),
+            reason=_opt_reason(reason),
+            market_context=context,
+            resource_ids=resource,
+            device_classes=device_class,
+            opt_id=opt_id,
+        ),
     )
+
+
+@opt.command(epilog=_example("ven opt schedules --json"))
+@_configured
+@_JSON
+def schedules(settings: Settings, *, as_json: bool) -> None:
+    """The opt schedules in force."""
+    found = _asked(settings, control.AskSchedules(), _schedules_at_rest)
+    assert isinstance(found, control.Schedules)
+    if as_json:
+        show_json(found.schedules)
+    elif not found.schedules:
+        show("There are no opt schedules.")
+    else:
+        _show_schedules(found.schedules)
+
+
+@opt.command(epilog=_example("ven opt cancel nights"))
+@_configured
+@click.argument("opt_id", metavar="SCHEDULE")
+def cancel(settings: Settings, opt_id: str) -> None:
+    """Take back the opt schedules under that name."""
+    _tell(settings, control.AskCancelSchedule(opt_id=opt_id))
+
+
+def _tell(settings: Settings, request: control.Ask) -> None:
     reply = asyncio.run(control.ask(settings.ven.control_socket, request))
     assert isinstance(reply, control.Done)
     show(reply.sentence)
+
+
+def _opt(
+    event_id: str, opt: Literal["optIn", "optOut"], reason: str, resource: tuple[str, ...]
+) -> control.AskOpt:
+    return control.AskOpt(event_id=event_id, opt=opt, reason=reason, resource_ids=resource)
+
+
+def _opt_reason(reason: str) -> str:
+    known = [each.value for each in OptReason]
+    if reason and reason not in known and not reason.startswith("x-"):
+        raise click.BadParameter(
+            f"'{reason}' is none of {', '.join(known)}; a word of your own begins with x-.",
+            param_hint="--reason",
+        )
+    return reason
+
+
+def _stretches(
+    settings: Settings, starts: tuple[str, ...], ends: tuple[str, ...]
+) -> tuple[control.Stretch, ...]:
+    if ends and len(ends) != len(starts):
+        raise click.BadParameter("Give as many --to as --from, or none.", param_hint="--to")
+    found = tuple(
+        control.Stretch(
+            starts_at=_instant(settings, start, "--from"),
+            ends_at=_instant(settings, end, "--to") if end else None,
+        )
+        for start, end in zip(starts, ends or [""] * len(starts), strict=True)
+    )
+    for stretch in found:
+        if stretch.ends_at is not None and stretch.ends_at <= stretch.starts_at:
+            raise click.BadParameter("A time ends after it begins.", param_hint="--to")
+    return found
+
+
+def _instant(settings: Settings, text: str, option: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"'{text}' is no time like 2026-12-24T12:00.", param_hint=option
+        ) from error
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=config.zone(settings.site.timezone))
+    return at.astimezone(UTC).replace(microsecond=0)
 
 
 @main.command(epilog=_example("ven fingerprint --config ven.toml"))
@@ -209,6 +352,25 @@ def _events_at_rest(settings: Settings) -> control.Reply:
         state.close()
 
 
+def _schedules_at_rest(settings: Settings) -> control.Reply:
+    state = State.peek(settings.ven.state)
+    try:
+        return describe.schedules(state)
+    finally:
+        state.close()
+
+
+def _show_schedules(found: tuple[control.ScheduleStatus, ...]) -> None:
+    for each in found:
+        for stretch in each.stretches:
+            only = [each.market_context, *each.resource_ids, *each.device_classes]
+            show(
+                f"{each.opt_id}  {each.opt}  {_clock(stretch.starts_at)} to "
+                f"{_clock(stretch.ends_at)}  {each.reason}  "
+                f"{' '.join(filter(None, only))}{'' if each.told else ' (the VTN is not told yet)'}"
+            )
+
+
 def _show_status(found: control.VenStatus) -> None:
     if found.trouble:
         show(click.style(found.trouble, fg="yellow"))
@@ -267,10 +429,15 @@ def _show_events(found: tuple[control.EventStatus, ...]) -> None:
             value,
             _clock(event.starts_at),
             _clock(event.ends_at),
-            f"{event.opt}{'' if event.acknowledged else ' (not yet acknowledged)'}",
+            f"{event.opt}{_without(event)}"
+            f"{'' if event.acknowledged else ' (not yet acknowledged)'}",
             event.reason,
         )
     Console().print(table)
+
+
+def _without(event: control.EventStatus) -> str:
+    return f" without {', '.join(event.out_resources)}" if event.out_resources else ""
 
 
 def _clock(at: datetime | None) -> str:

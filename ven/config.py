@@ -35,6 +35,8 @@ class VenSettings(Exact, frozen=True, kw_only=True):
     """PEM, unencrypted; readable by the VEN's user alone."""
     state: Path
     """The VEN's own SQLite file; made if absent."""
+    ven_id: str = ""
+    """The venID that the VTN's operator has allocated, to register with; else the VTN gives one."""
     control: Path | None = None
     """Unix socket for `ven status` and the like; by default beside the state file."""
 

@@ -44,6 +44,38 @@ class AskOpt(Exact, frozen=True, kw_only=True, tag="opt"):
     event_id: str
     opt: Literal["optIn", "optOut"]
     reason: str = ""
+    resource_ids: tuple[str, ...] = ()
+    """Empty = the whole site."""
+
+
+class Stretch(Exact, frozen=True, kw_only=True):
+    """A time of an opt schedule; half open."""
+
+    starts_at: datetime
+    ends_at: datetime | None
+    """None = open-ended."""
+
+
+class AskSchedule(Exact, frozen=True, kw_only=True, tag="schedule"):
+    """Say when the site takes part or does not."""
+
+    opt: Literal["optIn", "optOut"]
+    stretches: tuple[Stretch, ...]
+    reason: str = ""
+    market_context: str = ""
+    resource_ids: tuple[str, ...] = ()
+    device_classes: tuple[str, ...] = ()
+    opt_id: str = ""
+
+
+class AskSchedules(Exact, frozen=True, kw_only=True, tag="schedules"):
+    """What opt schedules are in force?"""
+
+
+class AskCancelSchedule(Exact, frozen=True, kw_only=True, tag="cancel-schedule"):
+    """Take back the opt schedules under an optID."""
+
+    opt_id: str
 
 
 class AskRegister(Exact, frozen=True, kw_only=True, tag="register"):
@@ -114,12 +146,34 @@ class EventStatus(Exact, frozen=True, kw_only=True):
     """Whether the VTN has acknowledged this VEN's answer."""
     test: bool
     market_context: str
+    out_resources: tuple[str, ...] = ()
+    """Opted out while others take part."""
 
 
 class Events(Exact, frozen=True, kw_only=True, tag="events"):
     """The events known."""
 
     events: tuple[EventStatus, ...]
+
+
+class ScheduleStatus(Exact, frozen=True, kw_only=True):
+    """One opt schedule."""
+
+    opt_id: str
+    opt: str
+    reason: str
+    market_context: str
+    resource_ids: tuple[str, ...]
+    device_classes: tuple[str, ...]
+    stretches: tuple[Stretch, ...]
+    told: bool
+    """Whether the VTN has been told."""
+
+
+class Schedules(Exact, frozen=True, kw_only=True, tag="schedules"):
+    """The opt schedules in force."""
+
+    schedules: tuple[ScheduleStatus, ...]
 
 
 class Done(Exact, frozen=True, kw_only=True, tag="done"):
@@ -134,8 +188,8 @@ class Refused(Exact, frozen=True, kw_only=True, tag="refused"):
     sentence: str
 
 
-Ask = AskStatus | AskEvents | AskOpt | AskRegister
-Reply = VenStatus | Events | Done | Refused
+Ask = AskStatus | AskEvents | AskOpt | AskSchedule | AskSchedules | AskCancelSchedule | AskRegister
+Reply = VenStatus | Events | Schedules | Done | Refused
 
 _asks = msgspec.json.Decoder(Ask)
 _replies = msgspec.json.Decoder(Reply)

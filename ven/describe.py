@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from oadr.opt import CreateOpt
 from ven import control, plan
 from ven.config import Settings
 from ven.credentials import Credentials
@@ -66,6 +67,35 @@ def events(state: State, now: datetime) -> control.Events:
     )
 
 
+def schedules(state: State) -> control.Schedules:
+    """The opt schedules in force, oldest first."""
+    waiting = {
+        answer.message.opt_id for answer in state.answers() if isinstance(answer.message, CreateOpt)
+    }
+    registered = state.registration() is not None
+    return control.Schedules(
+        schedules=tuple(
+            control.ScheduleStatus(
+                opt_id=each.opt_id,
+                opt=each.opt_type.value,
+                reason=each.opt_reason,
+                market_context=each.market_context or "",
+                resource_ids=each.target.resource_ids,
+                device_classes=each.device_class.end_device_assets if each.device_class else (),
+                stretches=tuple(
+                    control.Stretch(
+                        starts_at=stretch.starts_at,
+                        ends_at=stretch.starts_at + stretch.duration if stretch.duration else None,
+                    )
+                    for stretch in each.schedule
+                ),
+                told=registered and each.opt_id not in waiting,
+            )
+            for each in state.schedules()
+        )
+    )
+
+
 def _trouble(live: Live | None) -> str:
     if live is None:
         return "The VEN does not run; start it with 'ven run'."
@@ -117,4 +147,5 @@ def _event(known: KnownEvent, now: datetime) -> control.EventStatus:
         acknowledged=known.answered >= event.modification_number,
         test=event.is_test,
         market_context=event.market_context,
+        out_resources=known.out_resources,
     )

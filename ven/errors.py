@@ -16,6 +16,7 @@ Fault
     ├── RegistrationEnded    the registration was cancelled, by either side
     ├── SignalFault          a signal cannot become a set-point; bears the responseCode to answer
     ├── UnknownEvent         no such event is known here
+    ├── UnknownOpt           no such opt schedule, or resource, is known here
     ├── PushFault            pushes cannot be listened for at the address
     └── ControlFault         the running VEN cannot be reached, or refused
 """
@@ -97,6 +98,10 @@ class SignalFault(VenFault):
 
 class UnknownEvent(VenFault):
     """No event of that name is known here."""
+
+
+class UnknownOpt(VenFault):
+    """No opt schedule or resource of that name is known here."""
 
 
 class PushFault(VenFault):

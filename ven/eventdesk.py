@@ -2,7 +2,7 @@
 """The event desk: takes the VTN's events, keeps them, answers them, and makes the plan of them."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -10,7 +10,7 @@ import structlog
 
 import oadr
 from light_node.local import OverrideState, Step
-from oadr.event import CreatedEvent, DistributeEvent
+from oadr.event import CreatedEvent, DistributeEvent, Event
 from oadr.opt import CreateOpt, QualifiedEvent
 from oadr.response import EiResponse
 from oadr.target import Target
@@ -18,12 +18,12 @@ from oadr.vocabulary import OptReason, OptType, ServiceName
 from ven import plan
 from ven.bell import Bell
 from ven.config import Settings
-from ven.errors import UnknownEvent, Unusable
+from ven.errors import UnknownEvent, UnknownOpt, Unusable
 from ven.events import Party, changed_mind, take
 from ven.identifiers import new_id, plain
 from ven.known import Decider, KnownEvent
 from ven.node import Plan
-from ven.opting import by_override
+from ven.opting import by_override, by_schedule
 from ven.outbox import Outbox
 from ven.state import State
 
@@ -78,6 +78,7 @@ class EventDesk:
                 site=self._settings.site,
                 opt=self._settings.opt,
                 override=self._override(),
+                schedules=self._state.schedules(),
             ),
             now=self._now(),
             draw=self._draw,
@@ -110,8 +111,14 @@ class EventDesk:
         """Answer a list of events of which nothing could be read (rule 33)."""
         self._refuse(fault.response_code, str(fault))
 
-    def opt(self, event_id: str, opt: OptType, *, reason: str = "") -> KnownEvent:
-        """A person decides. Raises UnknownEvent, also where nothing is left to decide."""
+    def opt(
+        self, event_id: str, opt: OptType, *, reason: str = "", resource_ids: Collection[str] = ()
+    ) -> KnownEvent:
+        """A person decides, for the whole site or for some of the event's resources (rule 206).
+
+        Raises UnknownEvent, also where nothing is left to decide, and UnknownOpt for a resource
+        that the event does not concern.
+        """
         known = self._state.events().get(event_id)
         now = self._now()
         if known is None or known.is_over(now):
@@ -121,9 +128,61 @@ class EventDesk:
             )
         if known.response_code != "200":
             raise UnknownEvent(f"Event '{event_id}' cannot be acted on: {known.reason}")
-        return self._change(
-            known, opt, "person", plain(reason) or "Decided by a person at the site."
+        why = plain(reason) or "Decided by a person at the site."
+        if resource_ids:
+            return self._opt_resources(known, opt, why, set(resource_ids))
+        return self._change(known, opt, "person", why)
+
+    def _opt_resources(
+        self, known: KnownEvent, opt: OptType, reason: str, named: set[str]
+    ) -> KnownEvent:
+        ours = self._resources(known.event)
+        if not named <= set(ours):
+            raise UnknownOpt(
+                f"Event '{known.event_id}' does not concern "
+                f"{' or '.join(sorted(named - set(ours)))}; of this site it does "
+                f"{', '.join(ours) or 'no resource'}."
+            )
+        out = set(known.out_resources) if known.opt is OptType.OPT_IN else set(ours)
+        out = out | named if opt is OptType.OPT_OUT else out - named
+        takes_part = out != set(ours)
+        after = replace(
+            known,
+            opt=OptType.OPT_IN if takes_part else OptType.OPT_OUT,
+            decided_by="person",
+            reason=reason,
+            out_resources=tuple(sorted(out)) if takes_part else (),
+            qualified=True,
         )
+        with self._state.transaction():
+            self._state.put_event(after)
+            self._tell_by_opt(known.event, opt, Target(resource_ids=tuple(sorted(named))))
+        _log_event(after, self._now())
+        self.changed.ring()
+        return after
+
+    def _resources(self, event: Event) -> tuple[str, ...]:
+        """The resources of this site that an event concerns; all, where it names none."""
+        ours = self._settings.site.resource_ids
+        asked = event.target.resource_ids
+        return tuple(each for each in ours if each in asked) if asked else ours
+
+    def mind_schedules(self) -> None:
+        """Opt out of what is still to come or running and meets an opt schedule."""
+        schedules = self._state.schedules()
+        now = self._now()
+        for known in self._state.events().values():
+            if not known.holds or known.decided_by == "person" or known.is_over(now):
+                continue
+            decision = by_schedule(known.event, schedules)
+            if decision is not None:
+                self._change(
+                    known,
+                    decision.opt,
+                    decision.decided_by,
+                    decision.reason,
+                    wire_reason=decision.wire_reason,
+                )
 
     def mind_override(self) -> None:
         """Opt out at once of what runs while the building is overridden."""
@@ -198,25 +257,11 @@ class EventDesk:
             self._state.put_event(after)
             if registration is None:
                 pass
-            elif self._settings.opt.by == "createOpt":
-                self._outbox.put(
-                    ServiceName.OPT,
-                    CreateOpt(
-                        opt_id=new_id("opt"),
-                        opt_type=opt,
-                        opt_reason=(
-                            wire_reason if opt is OptType.OPT_OUT else OptReason.PARTICIPATING
-                        ),
-                        ven_id=registration.ven_id,
-                        created_at=self._now(),
-                        request_id=new_id("opt"),
-                        event=QualifiedEvent(
-                            event_id=known.event_id,
-                            modification_number=known.event.modification_number,
-                        ),
-                        target=Target(ven_ids=(registration.ven_id,)),
-                    ),
-                )
+            elif self._settings.opt.by == "createOpt" or known.qualified:
+                # Where an oadrCreateOpt was sent before, the VTN heeds no other (rule 206).
+                after = replace(after, qualified=True)
+                self._state.put_event(after)
+                self._tell_by_opt(known.event, opt, self._scope(known), wire_reason)
             else:
                 self._outbox.put(
                     ServiceName.EVENT,
@@ -229,6 +274,44 @@ class EventDesk:
         _log_event(after, self._now())
         self.changed.ring()
         return after
+
+    def _scope(self, known: KnownEvent) -> Target:
+        """The whole site, in the event's own words: an opt may aim at nothing else (rule 206)."""
+        asked = known.event.target
+        resources = self._resources(known.event)
+        if resources and (asked.resource_ids or known.qualified):
+            return Target(resource_ids=resources)
+        registration = self._state.registration()
+        assert registration is not None
+        if not asked or registration.ven_id in asked.ven_ids:
+            return Target(ven_ids=(registration.ven_id,))
+        return Target(group_ids=asked.group_ids)
+
+    def _tell_by_opt(
+        self,
+        event: Event,
+        opt: OptType,
+        target: Target,
+        reason: OptReason = OptReason.NOT_PARTICIPATING,
+    ) -> None:
+        registration = self._state.registration()
+        if registration is None:
+            return
+        self._outbox.put(
+            ServiceName.OPT,
+            CreateOpt(
+                opt_id=new_id("opt"),
+                opt_type=opt,
+                opt_reason=reason if opt is OptType.OPT_OUT else OptReason.PARTICIPATING,
+                ven_id=registration.ven_id,
+                created_at=self._now(),
+                request_id=new_id("opt"),
+                event=QualifiedEvent(
+                    event_id=event.event_id, modification_number=event.modification_number
+                ),
+                target=target,
+            ),
+        )
 
     def _refuse(self, code: str, sentence: str) -> None:
         registration = self._state.registration()

@@ -15,13 +15,14 @@ Judged: market context and target 462, resource 469, signal 460, contradictions 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import oadr
 from light_node.local import OverrideState
 from oadr.event import DistributeEvent, Event, EventResponse
+from oadr.opt import CreateOpt
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired
 from ven.config import OptSettings, SiteSettings
 from ven.errors import SignalFault
@@ -42,6 +43,8 @@ class Party:
     site: SiteSettings
     opt: OptSettings
     override: OverrideState
+    schedules: Collection[CreateOpt] = ()
+    """The opt schedules in force."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,8 +160,15 @@ def _decided(
         decision = Decision(opt=before.opt, decided_by="person", reason=before.reason)
     else:
         decision = decide(
-            event, settings=party.opt, site=party.site, override=party.override, now=now
+            event,
+            settings=party.opt,
+            site=party.site,
+            override=party.override,
+            now=now,
+            schedules=party.schedules,
         )
+    # The resources that a person has opted out stay out of what others still take part in.
+    stays = before if before is not None and decision.opt is OptType.OPT_IN else None
     return KnownEvent(
         event=event,
         offset=_offset(event, before, draw),
@@ -169,6 +179,8 @@ def _decided(
         request_id=message.request_id,
         seen_at=before.seen_at if before is not None else now,
         answered=before.answered if before is not None else -1,
+        out_resources=stays.out_resources if stays is not None else (),
+        qualified=before is not None and before.qualified,
     )
 
 
@@ -176,7 +188,9 @@ def changed_mind(
     known: KnownEvent, opt: OptType, *, decided_by: Decider, reason: str
 ) -> tuple[KnownEvent, EventResponse]:
     """Another opt than the one answered before, with the answer that tells it (rules 17, 42)."""
-    after = replace(known, opt=opt, decided_by=decided_by, reason=reason, answered=-1)
+    after = replace(
+        known, opt=opt, decided_by=decided_by, reason=reason, answered=-1, out_resources=()
+    )
     return after, EventResponse(
         description=reason,
         request_id=known.request_id,

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The opt policy: what the site promises to take part in, and why not."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from light_node.local import Delta, Keep, Limit, OverrideState, Share, Target
 from oadr.event import Event
+from oadr.opt import Availability, CreateOpt
 from oadr.vocabulary import OptReason, OptType
 from ven.config import WEEKDAYS, OptSettings, SiteSettings, zone
 from ven.errors import SignalFault
@@ -36,9 +37,12 @@ def decide(
     site: SiteSettings,
     override: OverrideState,
     now: datetime,
+    schedules: Collection[CreateOpt] = (),
 ) -> Decision:
     """Whether to take part in an event that is new or has changed."""
     if opted_out := by_override(event.starts_at, event.ends_at, override, now):
+        return opted_out
+    if opted_out := by_schedule(event, schedules):
         return opted_out
     if event.ends_at is not None and event.ends_at <= now:
         return _out("The event was over before it was heard of.", OptReason.NOT_PARTICIPATING)
@@ -73,6 +77,29 @@ def by_override(
         reason=f"Overridden at the building{why}.",
         wire_reason=OptReason.OVERRIDE_STATUS,
     )
+
+
+def by_schedule(event: Event, schedules: Collection[CreateOpt]) -> Decision | None:
+    """Opt out of an event that meets an opt schedule of the whole site; None where none does."""
+    for schedule in schedules:
+        if (
+            schedule.opt_type is OptType.OPT_OUT
+            and not schedule.target.resource_ids
+            and schedule.device_class is None
+            and schedule.market_context in (None, event.market_context)
+            and any(_meets(event, stretch) for stretch in schedule.schedule)
+        ):
+            return _out(
+                f"The site takes no part then (opt schedule {schedule.opt_id}).",
+                OptReason.SCHEDULE,
+            )
+    return None
+
+
+def _meets(event: Event, stretch: Availability) -> bool:
+    """Half open at both ends; duration 0 is open-ended (rules 47 and 210)."""
+    in_time = not stretch.duration or event.starts_at < stretch.starts_at + stretch.duration
+    return in_time and (event.ends_at is None or stretch.starts_at < event.ends_at)
 
 
 def reduction_w(target: Target, site: SiteSettings) -> float | None:

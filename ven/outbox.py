@@ -10,7 +10,7 @@ import structlog
 
 import oadr
 from oadr.event import CreatedEvent
-from oadr.opt import CreatedOpt, CreateOpt
+from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from oadr.poll import Response
 from oadr.vocabulary import ServiceName
 from ven.bell import Bell
@@ -24,6 +24,8 @@ log = structlog.get_logger()
 TRIES = 6
 """How often, within about a minute, an answer is sent at which the VTN itself fails (HTTP 500)."""
 _BACK_OFF = BackOff()
+_ANSWERS: dict[type, type] = {CreateOpt: CreatedOpt, CancelOpt: CanceledOpt}
+"""What acknowledges a message, where it is not oadrResponse."""
 
 
 class Outbox:
@@ -73,7 +75,7 @@ class Outbox:
     async def _deliver(self, answer: Answer) -> bool:
         """Whether the VTN took the message; False when it will not. Raises NotRegistered."""
         name = oadr.wire_name(type(answer.message))
-        expected = CreatedOpt if isinstance(answer.message, CreateOpt) else Response
+        expected = _ANSWERS.get(type(answer.message), Response)
         for failures in range(1, TRIES + 1):
             try:
                 await self._line.ask(answer.service, answer.message, expected)

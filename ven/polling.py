@@ -24,6 +24,7 @@ from ven.reception import SERVICES, Reception, is_yes
 from ven.registration import Registrar
 from ven.reporting import Reporting
 from ven.retry import BackOff, jittered_s
+from ven.schedules import Schedules
 from ven.state import State
 
 log = structlog.get_logger()
@@ -43,6 +44,7 @@ class Rooms:
     reporting: Reporting
     outbox: Outbox
     reception: Reception
+    schedules: Schedules
 
 
 class Poller:
@@ -94,6 +96,7 @@ class Poller:
                 raise
             except (Declined, TurnedAway, Unusable) as fault:
                 log.warning("reports_declined", why=str(fault))
+            self._rooms.schedules.announce()
         await self.request_events(answer_all=is_new)
 
     async def poll(self) -> bool:

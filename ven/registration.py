@@ -196,7 +196,8 @@ class Registrar:
         )
         check_offer(offered)
         async with self._under_way:
-            self._keep(await self._create(), metadata_sent=False)
+            allocated = self._settings.ven.ven_id or None  # test N1_0025
+            self._keep(await self._create(ven_id=allocated), metadata_sent=False)
 
     async def _change_terms(self, registration: Registration) -> None:
         """The settings of push or signature have changed since: register again with the IDs."""

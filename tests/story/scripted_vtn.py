@@ -8,7 +8,7 @@ from aiohttp import web
 
 import oadr
 from oadr.event import CreatedEvent, DistributeEvent, RequestEvent
-from oadr.opt import CreatedOpt, CreateOpt
+from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from oadr.poll import Poll, Response
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -132,6 +132,8 @@ class ScriptedVtn:
                 return UpdatedReport(response=ok, ven_id=VEN_ID)
             case CreateOpt():
                 return CreatedOpt(response=ok, opt_id=message.opt_id)
+            case CancelOpt():
+                return CanceledOpt(response=ok, opt_id=message.opt_id)
             case CreatedEvent():
                 return Response(response=ok, ven_id=VEN_ID)
         return Response(response=ok)

@@ -14,7 +14,7 @@ import pytest
 from light_node.local import Delta, OverrideState
 from oadr import units
 from oadr.event import Event, RequestEvent, Signal, SignalInterval
-from oadr.opt import CreateOpt
+from oadr.opt import CancelOpt, CreateOpt
 from oadr.poll import Poll, Response
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -320,6 +320,32 @@ async def test_an_override_at_the_building_opts_out_at_once(site, vtn):
     assert (last.event_id, last.opt_type, last.request_id) == ("e-1", OptType.OPT_OUT, "d-1")
     assert "lift stuck" in last.description
     await vtn.until(lambda: [step.event_id for step in site.node.steps] == ["e-2"])
+
+
+async def test_a_person_says_ahead_when_the_site_is_not_there(site, vtn):
+    await site.start()
+    await vtn.until(lambda: vtn.of(RequestEvent))
+    status, out, err = await site.run(
+        *("opt", "schedule", "--out", "--id", "night", "--reason", "outageRunStatus"),
+        *("--from", "2046-01-01T22:00+01:00", "--to", "2046-01-02T06:00Z"),
+        *("--from", "2046-01-03T22:00", "--to", "2046-01-04T06:00"),
+    )
+    assert (status, out, err) == (0, "Opt schedule night is kept; the VTN is being told.\n", "")
+    (told,) = await vtn.until(lambda: vtn.of(CreateOpt))
+    assert [(f"{each.starts_at:%dT%H}", each.duration) for each in told.schedule] == [
+        ("01T21", timedelta(hours=9)),
+        ("03T22", timedelta(hours=8)),
+    ]
+    (listed,) = json.loads((await site.run("opt", "schedules", "--json"))[1])
+    assert (listed["opt_id"], listed["opt"], listed["reason"]) == (
+        "night",
+        "optOut",
+        "outageRunStatus",
+    )
+    assert "2046-01-01 21:00:00Z to 2046-01-02" in (await site.run("opt", "schedules"))[1]
+    assert (await site.run("opt", "cancel", "night"))[0] == 0
+    assert await vtn.until(lambda: [each.opt_id for each in vtn.of(CancelOpt)]) == ["night"]
+    assert (await site.run("opt", "schedules"))[1] == "There are no opt schedules.\n"
 
 
 async def test_a_person_decides_and_sees_it(site, vtn):

@@ -32,6 +32,7 @@ from ven.registration import Registrar
 from ven.reporters import make_reporter
 from ven.reporting import Reporting
 from ven.retry import BackOff
+from ven.schedules import Schedules
 from ven.state import InForce, Registration, State
 
 
@@ -196,6 +197,8 @@ class Ven:
             sleep=self.sleep,
             draw=lambda: 0.5,
         )
+        self.schedules = Schedules(self.settings, self.state, self.outbox, now=clock.now)
+        self.reception = Reception(self.state, self.registrar, self.desk, self.reporting)
         self.make = partial(make_reporter, self.reporting)
         self.poller = Poller(
             self.settings,
@@ -206,7 +209,8 @@ class Ven:
                 desk=self.desk,
                 reporting=self.reporting,
                 outbox=self.outbox,
-                reception=Reception(self.state, self.registrar, self.desk, self.reporting),
+                reception=self.reception,
+                schedules=self.schedules,
             ),
             sleep=self.sleep,
             draw=lambda: 0.5,

@@ -64,10 +64,14 @@ def state(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "status", "events", "register", "opt", "fingerprint"]
+    "command",
+    [
+        *("run", "check", "status", "events", "register", "opt", "fingerprint"),
+        *("opt in", "opt out", "opt schedule", "opt schedules", "opt cancel"),
+    ],
 )
 def test_each_help_ends_with_a_worked_example(command):
-    found = CliRunner().invoke(main, [command, "--help"])
+    found = CliRunner().invoke(main, [*command.split(), "--help"])
 
     assert found.exit_code == 0
     assert f"Example:\n    ven {command}" in found.output
@@ -116,7 +120,16 @@ def test_events_of_a_ven_that_has_never_run_are_one_sentence(run):
     assert "there is no VEN state yet" in told.output
 
 
-@pytest.mark.parametrize("words", [("opt", "out", "e-1"), ("register",), ("register", "--cancel")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("opt", "out", "e-1"),
+        ("opt", "schedule", "--out", "--from", "2026-12-24T12:00"),
+        ("opt", "cancel", "night"),
+        ("register",),
+        ("register", "--cancel"),
+    ],
+)
 def test_what_needs_a_running_ven_says_so(run, words):
     told = run(*words)
 
@@ -124,8 +137,29 @@ def test_what_needs_a_running_ven_says_so(run, words):
     assert "no VEN runs there; start it with 'ven run'" in told.output
 
 
-def test_a_wrong_usage_is_status_2(run):
-    assert run("opt", "sideways", "e-1").exit_code == 2
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("opt", "sideways", "e-1"), "No such command 'sideways'"),
+        (("opt", "schedule", "--from", "2026-12-24"), "Missing option '--in'"),
+        (("opt", "schedule", "--in", "--from", "noon"), "'noon' is no time like"),
+        (
+            ("opt", "schedule", "--in", "--from", "2026-12-24", "--to", "2026-12-23"),
+            "A time ends after it begins",
+        ),
+        (
+            ("opt", "schedule", "--in", *("--from", "2026-12-24") * 2, "--to", "2026-12-25"),
+            "as many --to as --from",
+        ),
+        (
+            ("opt", "schedule", "--in", "--from", "2026-12-24", "--reason", "rain"),
+            "'rain' is none of economic",
+        ),
+    ],
+)
+def test_a_wrong_usage_is_status_2(run, words, sentence):
+    told = run(*words)
+    assert (told.exit_code, sentence in told.output) == (2, True), told.output
 
 
 def test_settings_that_are_not_there_are_one_sentence(tmp_path):
