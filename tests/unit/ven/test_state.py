@@ -4,14 +4,15 @@ from datetime import timedelta
 
 import pytest
 
+import oadr
 from oadr.event import CreatedEvent
 from oadr.response import EiResponse
 from oadr.vocabulary import OptType, ServiceName
-from tests.unit.ven.makers import START, event, known, price, signal
+from tests.unit.ven.makers import START, distribute, event, known, price, signal
 from tests.unit.ven.requests import curtailment_request, usage_request
 from ven.errors import StateFault
 from ven.spool import Spool
-from ven.state import InForce, Registration, State
+from ven.state import _SCHEMA, InForce, Registration, State
 
 REGISTRATION = Registration(
     registration_id="0042",
@@ -208,3 +209,29 @@ def test_the_state_of_a_later_program_is_refused(path):
     connection.close()
     with pytest.raises(StateFault, match="of version 99"):
         State.open(path)
+
+
+def test_a_state_of_the_first_version_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "ven.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(f"{_SCHEMA} PRAGMA user_version=1;")
+    wire = oadr.build(distribute(event()))
+    connection.execute(
+        "INSERT INTO event VALUES ('e', ?, 7, 'optIn', 'policy', 'why', '200', 'd', ?, NULL, 0, 0)",
+        (wire, START.isoformat()),
+    )
+    ids = '"registration_id": "r", "ven_id": "v", "vtn_id": "t", "poll_interval_s": 5.0'
+    connection.execute(
+        "INSERT INTO fact VALUES ('registration', ?)", (f'{{{ids}, "metadata_sent": true}}',)
+    )
+    connection.commit()
+    connection.close()
+    with pytest.raises(StateFault, match="start the VEN once"):
+        State.peek(path)
+    state = State.open(path)
+
+    assert state.events()["e"].out_resources == ()
+    assert state.registration().terms == "pull"
+    assert state.schedules() == ()
+    state.close()
+    State.open(path).close()
