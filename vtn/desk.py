@@ -18,7 +18,7 @@ import oadr
 from oadr.event import Event
 from oadr.fingerprint import sha256 as sha256_of
 from oadr.registration import CancelPartyRegistration, RequestReregistration
-from oadr.report import CancelReport, CreateReport, Report, ReportRequest
+from oadr.report import CancelReport, CreateReport, Report, ReportDescription, ReportRequest
 from oadr.target import Target
 from oadr.vocabulary import EventStatus
 from vtn import eventbook, tally
@@ -41,7 +41,7 @@ from vtn.records import (
     Ven,
 )
 from vtn.services.office import Office, known_ven
-from vtn.services.report import CURTAILMENT, METADATA
+from vtn.services.report import CURTAILMENT, HISTORY, METADATA
 from vtn.store import audit, events, groups, measurements, opts, outbox, reports, vens
 
 _SHA256 = re.compile("[0-9a-f]{64}")
@@ -393,6 +393,7 @@ class Desk:
                 )
             if found[0].state not in (RequestState.ASKED, RequestState.ACTIVE):
                 raise Conflict(f"The report '{report_request_id}' is {found[0].state.value}.")
+            await outbox.ask_no_more(connection, ven_id, report_request_id)
             request_id = self._office.new_id()
             message = CancelReport(
                 request_id=request_id,
@@ -681,6 +682,8 @@ def _check_request(request: ReportRequest, offer: Report | None, ven_id: str) ->
         )
     if not request.payloads:
         raise InvalidReportRequest("A report request names at least one rID.")
+    if data_name(offer.report_name) == HISTORY:
+        _check_history(request)
     points = {one.r_id: one for one in offer.descriptions}
     for payload in request.payloads:
         if payload.r_id not in points:
@@ -688,17 +691,37 @@ def _check_request(request: ReportRequest, offer: Report | None, ven_id: str) ->
                 f"The report '{request.report_specifier_id}' has no rID '{payload.r_id}'; "
                 f"it has {', '.join(points)}."
             )
-        rate = points[payload.r_id].sampling_rate
-        if rate and request.granularity and request.granularity < rate.min_period:
-            raise InvalidReportRequest(
-                f"'{payload.r_id}' can be read every {rate.min_period} at best, "
-                f"not every {request.granularity} (rule 317)."
-            )
+        _check_rate(request.granularity, points[payload.r_id])
     if request.report_back and request.granularity > request.report_back:
         raise InvalidReportRequest(
             "The granularity may not be longer than the report-back duration (rule 317)."
         )
     _check_periodic(request)
+
+
+def _check_rate(granularity: timedelta, point: ReportDescription) -> None:
+    rate = point.sampling_rate
+    if rate is None or not granularity:
+        return
+    if granularity < rate.min_period:
+        raise InvalidReportRequest(
+            f"'{point.r_id}' can be read every {rate.min_period} at best, "
+            f"not every {granularity} (rule 317)."
+        )
+    if granularity > rate.max_period:
+        raise InvalidReportRequest(
+            f"'{point.r_id}' is read every {rate.max_period} at least, "
+            f"not every {granularity} (rule 317)."
+        )
+
+
+def _check_history(request: ReportRequest) -> None:
+    if request.granularity:
+        raise InvalidReportRequest(
+            "History is asked for with the granularity 0: as it was kept (rule 317)."
+        )
+    if request.interval is None:
+        raise InvalidReportRequest("History needs a report interval (rule 324).")
 
 
 def _check_periodic(request: ReportRequest) -> None:

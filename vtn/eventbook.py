@@ -19,7 +19,7 @@ from urllib.parse import urlsplit, urlunsplit
 import oadr
 from oadr.event import Baseline, DistributeEvent, Event, Signal, SignalInterval
 from oadr.target import Target
-from oadr.vocabulary import EventStatus, ResponseRequired, SignalName, SignalType
+from oadr.vocabulary import DeviceClass, EventStatus, ResponseRequired, SignalName, SignalType
 from vtn.errors import InvalidEvent
 
 GRACE = timedelta(minutes=1)
@@ -323,12 +323,31 @@ def _check_intervals(what: str, intervals: Sequence[SignalInterval], duration: t
 
 def _check_signal_target(signal: Signal) -> None:
     """Device classes only (rule 111)."""
-    target = signal.target
-    if target and target != Target(end_device_assets=target.end_device_assets):
+    if not signal.target:
+        return
+    if not only_device_classes(signal.target):
         raise InvalidEvent(
             f"The signal {signal.signal_name} aims at something else than device classes; "
             "put VENs, groups and resources into the event's target (rule 111)."
         )
+    strange = strange_device_class(signal.target)
+    if strange is not None:
+        raise InvalidEvent(
+            f"The signal {signal.signal_name} aims at '{strange}'; the device classes are "
+            f"{', '.join(DeviceClass)}, or begin with x- (rule 111)."
+        )
+
+
+def only_device_classes(target: Target) -> bool:
+    return target == Target(end_device_assets=target.end_device_assets)
+
+
+def strange_device_class(target: Target) -> str | None:
+    """A device class that is neither the standard's nor an own one (rules 111 and 209)."""
+    known = set(DeviceClass)
+    return next(
+        (one for one in target.end_device_assets if one not in known and one[:2] != "x-"), None
+    )
 
 
 # --- Table 1: the well-known signals -------------------------------------------------------------

@@ -34,6 +34,8 @@ LINGER_S = 2.0
 """How long a connection that is to be closed is listened to, so that the other end sees why."""
 IDLE_S = 75.0
 """A connection that says nothing is kept at least this long; and 1.5 poll intervals."""
+COMPRESS_FROM = 16 * 1024
+"""Longer answers are compressed for who accepts that (a year of price intervals over a modem)."""
 MOST_AT_ONCE = 512
 """Requests under way; more are asked to come again later."""
 STOP_S = 5.0
@@ -249,7 +251,10 @@ class Listener:
                 return _refuse(503, "Too much at once; come again later.", retry_after_s=5)
             answer = await self._answer(request, connection)
             if answer.status == 200:
-                return web.Response(body=answer.body, content_type=MEDIA_TYPE)
+                response = web.Response(body=answer.body, content_type=MEDIA_TYPE)
+                if len(answer.body) > COMPRESS_FROM:
+                    response.enable_compression()  # gzip or deflate where it is accepted
+                return response
             return _refuse(answer.status, answer.body.decode())
         except Exception:
             log.exception("a request failed")

@@ -4,6 +4,7 @@
 from oadr.event import Event
 from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from vtn.errors import Rejected
+from vtn.eventbook import only_device_classes, strange_device_class
 from vtn.identity import fitting
 from vtn.replies import ok
 from vtn.services.office import Caller, Office, known_ven, note_ven
@@ -16,6 +17,7 @@ async def create(office: Office, caller: Caller, message: CreateOpt) -> CreatedO
     if set(message.target.ven_ids) - {caller.ven_id}:
         raise Rejected("452", "An opt can only be about this VEN and its resources (rule 208).")
     _refuse_mixture(message)
+    _refuse_device_class(message)
     at = office.now()
     async with office.store.write() as connection:
         scopes = [fitting("resourceID", one) for one in message.target.resource_ids] or [""]
@@ -51,6 +53,18 @@ async def cancel(office: Office, caller: Caller, message: CancelOpt) -> Canceled
         await opts.cancel(connection, caller.ven_id, message.opt_id, at=at)
         await note_ven(connection, caller, "cancel opt", at=at, detail=message.opt_id)
     return CanceledOpt(response=ok(message.request_id), opt_id=message.opt_id)
+
+
+def _refuse_device_class(message: CreateOpt) -> None:
+    """Rule 209."""
+    target = message.device_class
+    if target is None or not target:
+        return
+    if not only_device_classes(target):
+        raise Rejected("459", "An oadrDeviceClass names endDeviceAssets only (rule 209).")
+    strange = strange_device_class(target)
+    if strange is not None:
+        raise Rejected("459", f"There is no device class '{strange}' (rule 209).")
 
 
 def _refuse_mixture(message: CreateOpt) -> None:

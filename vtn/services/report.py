@@ -16,6 +16,7 @@ from oadr.report import (
     RegisteredReport,
     RegisterReport,
     Report,
+    ReportDescription,
     ReportInterval,
     ReportRequest,
     SpecifierPayload,
@@ -35,6 +36,7 @@ from vtn.tally import Tally, counted, due_before
 METADATA = "METADATA"
 """The reportSpecifierID that asks for metadata (rule 327)."""
 CURTAILMENT = "x-CURTAILMENT"
+HISTORY = "HISTORY_USAGE"
 AUTOMATIC = ("TELEMETRY_USAGE", "TELEMETRY_STATUS", CURTAILMENT)
 """Asked of every VEN that offers them, unless the settings say no."""
 
@@ -189,7 +191,10 @@ def _check_offers(offered: Sequence[Report]) -> None:
 def _automatic(
     office: Office, caller: Caller, offered: Iterable[Report], at: datetime
 ) -> list[RequestRecord]:
-    """What is asked without anybody asking: telemetry at its finest, from now on, for ever."""
+    """What is asked without anybody asking: telemetry at its finest, from now on, for ever.
+
+    Points that can be read at different rates are asked for one rate at a time (rule 317).
+    """
     if not office.settings.reports.automatic:
         return []
     start = at.replace(microsecond=0)
@@ -198,30 +203,29 @@ def _automatic(
         name = data_name(report.report_name)
         if name not in AUTOMATIC or not report.descriptions:
             continue
-        granularity = max(
-            (one.sampling_rate.min_period if one.sampling_rate else _USUAL_PERIOD)
-            for one in report.descriptions
-        )
-        request = ReportRequest(
-            report_request_id=office.new_id(),
-            report_specifier_id=report.report_specifier_id,
-            granularity=granularity,
-            report_back=max(timedelta(seconds=office.settings.reports.back_s), granularity),
-            interval=ReportInterval(starts_at=start, duration=timedelta(0)),
-            payloads=tuple(
-                SpecifierPayload(r_id=one.r_id, unit=one.unit) for one in report.descriptions
-            ),
-        )
-        asked.append(
-            RequestRecord(
-                ven_id=caller.ven_id,
-                request=request,
-                report_name=name,
-                state=RequestState.ASKED,
-                asked_at=at,
-                asked_by="system",
+        finest: dict[timedelta, list[ReportDescription]] = {}
+        for one in report.descriptions:
+            rate = one.sampling_rate
+            finest.setdefault(rate.min_period if rate else _USUAL_PERIOD, []).append(one)
+        for granularity, points in finest.items():
+            request = ReportRequest(
+                report_request_id=office.new_id(),
+                report_specifier_id=report.report_specifier_id,
+                granularity=granularity,
+                report_back=max(timedelta(seconds=office.settings.reports.back_s), granularity),
+                interval=ReportInterval(starts_at=start, duration=timedelta(0)),
+                payloads=tuple(SpecifierPayload(r_id=one.r_id, unit=one.unit) for one in points),
             )
-        )
+            asked.append(
+                RequestRecord(
+                    ven_id=caller.ven_id,
+                    request=request,
+                    report_name=name,
+                    state=RequestState.ASKED,
+                    asked_at=at,
+                    asked_by="system",
+                )
+            )
     return asked
 
 
@@ -476,6 +480,8 @@ async def _offer_ours(
             raise Rejected(
                 "452", f"This VTN offers no report '{one.report_specifier_id}', only METADATA."
             )
+        if any(payload.r_id != _METADATA_ID for payload in one.payloads):
+            raise Rejected("454", "METADATA has the rID 0 and no other (rules 308 and 340).")
         name = fitting("reportRequestID", one.report_request_id)
         if not one.report_back:
             await offer_ours(office, connection, caller.ven_id, name)

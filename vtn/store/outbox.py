@@ -5,6 +5,7 @@ Handing a message out does not take it from the queue: the HTTP response that ca
 lost. Events are not here; they are made fresh from the event book (rules 50 and 115).
 """
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
+from oadr.report import CreateReport
 from vtn.store.documents import decode, encode
 from vtn.store.tables import MessageRow
 
@@ -94,6 +96,29 @@ async def hand_out(connection: AsyncConnection, number: int, *, at: datetime) ->
     body = await connection.scalar(select(MessageRow.body).where(MessageRow.number == number))
     assert body is not None
     return body.encode()
+
+
+async def ask_no_more(connection: AsyncConnection, ven_id: str, subject: str) -> None:
+    """Take a cancelled request out of every oadrCreateReport that may be handed out again."""
+    for one in await waiting(connection, ven_id):
+        if one.kind != "oadrCreateReport" or subject not in one.subjects:
+            continue
+        this = MessageRow.number == one.number
+        body = await connection.scalar(select(MessageRow.body).where(this))
+        message = oadr.parse((body or "").encode())
+        assert isinstance(message, CreateReport)
+        left = tuple(each for each in message.requests if each.report_request_id != subject)
+        if not left:
+            await remove(connection, [one.number])
+            continue
+        await connection.execute(
+            update(MessageRow)
+            .where(this)
+            .values(
+                body=oadr.build(dataclasses.replace(message, requests=left)).decode(),
+                subjects=encode([each for each in one.subjects if each != subject]),
+            )
+        )
 
 
 async def remove(connection: AsyncConnection, numbers: Iterable[int]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from oadr.report import ReportRequest, SpecifierPayload
 from oadr.target import Target
 from oadr.vocabulary import EventStatus, OptType
-from tests.story.vtn.utility import CONTEXT, draft, metadata, point, sha, values
+from tests.story.vtn.utility import CONTEXT, draft, metadata, point, sha, usage, values
 from vtn.errors import Conflict, Invalid, InvalidEvent, InvalidReportRequest, Unknown
 
 
@@ -186,13 +186,18 @@ async def test_events_are_listed_by_status_and_ven(house):
         ({"payloads": (SpecifierPayload(r_id="Q"),)}, "no rID 'Q'; it has P"),
         ({"granularity": timedelta(seconds=1)}, "every 0:00:04 at best"),
         ({"granularity": timedelta(seconds=99)}, "may not be longer"),
+        ({"granularity": timedelta(hours=2)}, "every 1:00:00 at least"),
+        ({"report_specifier_id": "kept"}, "granularity 0"),
+        ({"report_specifier_id": "kept", "granularity": timedelta(0)}, "needs a report interval"),
+        ({"report_specifier_id": "METADATA"}, "needs a report interval"),
         ({}, "needs a report interval"),
         ({"payloads": ()}, "at least one rID"),
     ],
 )
 async def test_a_report_that_is_not_offered_is_not_asked_for(house, changes, sentence):
+    """Rules 300, 317, 324 and 340."""
     ven = await house.registered()
-    await ven.offer()
+    await ven.offer(usage(), metadata("METADATA_HISTORY_USAGE", "kept", point("P")))
     given = {
         "report_request_id": "",
         "report_specifier_id": "usage",

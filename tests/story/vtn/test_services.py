@@ -549,6 +549,7 @@ async def test_event_and_report_request_queue_up_and_both_are_answered(house):
         report_specifier_id="history",
         granularity=timedelta(0),
         report_back=timedelta(0),
+        interval=ReportInterval(starts_at=house.clock.now(), duration=timedelta(0)),
         payloads=(SpecifierPayload(r_id="H"),),
     )
     await house.desk.request_report("0042", request, by="anna")
@@ -735,6 +736,7 @@ async def test_a_one_shot_report_is_completed_by_its_update(house):
         report_specifier_id="history",
         granularity=timedelta(0),
         report_back=timedelta(0),
+        interval=ReportInterval(starts_at=house.clock.now(), duration=timedelta(0)),
         payloads=(SpecifierPayload(r_id="H"),),
     )
     await house.desk.request_report("0042", request, by="anna")

@@ -232,7 +232,7 @@ def point(r_id: str, report_type: str = "usage", unit=None, period_s: int = 4) -
         unit=unit or oadr.units.power(),
         reading_type="Direct Read",
         data_source=Target(resource_ids=("r1",)),
-        sampling_rate=SamplingRate(min_period=period, max_period=period),
+        sampling_rate=SamplingRate(min_period=period, max_period=timedelta(hours=1)),
     )
 
 
