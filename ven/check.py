@@ -13,7 +13,8 @@ from doorway import Fault
 from light_node.local import LocalClient
 from oadr.registration import CreatedPartyRegistration, QueryRegistration
 from oadr.vocabulary import ServiceName
-from ven.client import VtnClient, base_url
+from ven import control
+from ven.client import Seal, VtnClient, base_url
 from ven.config import Settings
 from ven.credentials import read_credentials, tls_context
 from ven.errors import VtnFault
@@ -48,6 +49,7 @@ async def check(settings: Settings, *, now: Callable[[], datetime]) -> list[Find
         _certificate(settings, now()),
         _state(settings),
         await _vtn(settings, now),
+        *await _push(settings),
         await _node(settings, now()),
         *_site(settings),
     ]
@@ -89,13 +91,15 @@ async def _vtn(settings: Settings, now: Callable[[], datetime]) -> _Look:
     what = "VTN"
     request = QueryRegistration(request_id=new_id("query"))
     try:
-        async with VtnClient(settings.vtn, tls_context(settings), now=now) as client:
+        seal = await _seal(settings, now)
+        tls = tls_context(settings)
+        async with VtnClient(settings.vtn, tls, now=now, seal=seal) as client:
             answer = await client.post(ServiceName.REGISTER_PARTY, request)
             offset_s = client.clock_offset_s
     except VtnFault as fault:
         return _Look(what=what, bad=str(fault))
-    except Fault:
-        return _Look(what=what, bad="It is not asked before the certificate can be used.")
+    except Fault as fault:
+        return _Look(what=what, bad=f"It is not asked before the certificates can be used: {fault}")
     if not isinstance(answer, CreatedPartyRegistration):
         return _Look(what=what, bad=f"It answers {type(answer).__name__} to a query; check [vtn].")
     if not answer.response.ok:
@@ -117,6 +121,33 @@ async def _vtn(settings: Settings, now: Callable[[], datetime]) -> _Look:
         )
     known = f"knows this VEN as '{answer.ven_id}'" if answer.ven_id else "answers"
     return _Look(what=what, good=f"{known} at {base_url(settings.vtn.url)}")
+
+
+async def _seal(settings: Settings, now: Callable[[], datetime]) -> Seal | None:
+    if not settings.signature.sign:
+        return None
+    # The signature stack waits for its use to save memory.
+    from ven import signing  # noqa: PLC0415 - as said above
+
+    return await signing.Seal.of(settings, now=now)
+
+
+async def _push(settings: Settings) -> list[_Look]:
+    """Whether pushes can be listened for, or a running VEN does so already."""
+    push = settings.push
+    if push is None:
+        return []
+    # The listener waits for its use to save memory.
+    from ven.listener import bound  # noqa: PLC0415 - as said above
+
+    with contextlib.suppress(Fault):
+        await control.ask(settings.ven.control_socket, control.AskStatus())
+        return [_Look(what="push", good=f"this VEN runs and takes pushes for {push.address}")]
+    try:
+        bound(push).close()
+    except Fault as fault:
+        return [_Look(what="push", bad=str(fault))]
+    return [_Look(what="push", good=f"will be listened for; the VTN is told {push.address}")]
 
 
 async def _node(settings: Settings, now: datetime) -> _Look:

@@ -108,6 +108,7 @@ async def test_a_minute_after_the_event_the_pace_is_slow_again(ven):
 
 
 async def test_an_outage_of_an_hour_is_made_good_and_live_readings_do_not_wait_for_it(ven):
+    # rule 346: what was missing is sent later
     start = ven.clock.now()
     down, up = start + timedelta(minutes=10), start + timedelta(minutes=70)
     ven.vtn.is_down = lambda: down <= ven.clock.now() < up
