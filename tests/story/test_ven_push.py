@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 import ssl
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 import oadr
+from certs.authority import Authority
 from oadr.event import CreatedEvent, RequestEvent
 from oadr.poll import Poll, Response
 from oadr.registration import (
@@ -46,8 +47,8 @@ class PushingVtn(ScriptedVtn):
         super().__init__(authority, port)
         self.authority = authority
         self.signer = None
-        self.verifier = Verifier(issued.certificate.read_bytes())
-        self.unsigned = 0
+        self.verifier = Verifier(issued.certificate.read_bytes()) if issued else None
+        self.headers = []
 
     def sign(self):
         key = self.authority.folder / "vtn-ecc.key"
@@ -62,6 +63,7 @@ class PushingVtn(ScriptedVtn):
         return oadr.read_message(self.verifier.verify(oadr.checked(body)).signed_object)
 
     async def _handle(self, request):
+        self.headers.append(request.headers)
         message = self.read(await request.read())
         self.received.append(message)
         return web.Response(body=self.write(self._answer(message)), content_type="application/xml")
@@ -314,6 +316,64 @@ async def test_a_push_that_a_vtn_could_not_bring_is_asked_for_when_it_is_back(ma
     await vtn.until(vtn.answers)
     assert vtn.of(RequestEvent)
     assert not vtn.of(UpdatedReport)
+
+
+async def test_every_message_has_the_headers_of_the_standard(make_site, vtn):  # rule 53
+    site = await make_site()
+    await site.start()
+    await site.port()
+    await vtn.until(lambda: vtn.of(RequestEvent))
+    for headers in vtn.headers:
+        assert headers["Content-Type"] == "application/xml"
+        assert headers["Host"] == f"127.0.0.1:{vtn.port}"
+        assert int(headers["Content-Length"]) > 0
+        assert "Transfer-Encoding" not in headers
+
+
+async def test_a_vtn_with_an_expired_certificate_is_not_spoken_to(  # rule 516
+    tmp_path, make_site, vtn, authority
+):
+    def long_ago():
+        return datetime.now(UTC) - timedelta(days=400)
+
+    old = Authority.create(tmp_path / "old", now=long_ago)
+    old.vtn(["127.0.0.1"])
+    site = await make_site()
+    both = authority.vtn_trust.read_bytes() + old.vtn_trust.read_bytes()
+    (tmp_path / "both.crt").write_bytes(both)
+    text = site.settings.read_text().replace(str(authority.vtn_trust), "both.crt")
+    site.settings.write_text(text)
+    await vtn.stop()
+    vtn.received.clear()
+    async with PushingVtn(old, vtn.port, None) as expired:
+        await site.start()
+        port = await site.port()
+        await expired.until(lambda: any("expired" in each.get("why", "") for each in site.log()))
+        assert not expired.received
+        expired.authority = authority  # who checks the VEN; the chain shown is the old one
+        body = oadr.build(vtn.distribute())
+        with pytest.raises(aiohttp.ClientError):
+            await expired.send(port, "EiEvent", body, stem=str(old.folder / "vtn-ecc"))
+    async with vtn:  # the VEN would be glad to speak to one that is not
+        await vtn.until(lambda: vtn.of(RequestEvent))
+        assert (await vtn.send(port, "EiEvent", body))[0] == 200
+
+
+async def test_check_looks_at_pushes_and_signatures(make_site, vtn, authority):
+    vtn.sign()
+    site = await make_site(signed(authority))
+    for second in range(3):
+        site.node.add(now().timestamp() // 1 - 3 + second)
+    status, out, _ = await site.run("check")
+    assert status == 0, out
+    assert "push: will be listened for; the VTN is told https://ven.example:8443/" in out
+    await site.start()
+    await site.port()
+    assert "this VEN runs and takes pushes" in (await site.run("check"))[1]
+    text = site.settings.read_text().replace("vtn-ecc.crt", "nobody.crt")
+    site.settings.write_text(text)
+    status, out, _ = await site.run("check")
+    assert (status, "nobody.crt: it cannot be read" in out) == (1, True), out
 
 
 async def test_other_terms_mean_another_registration_under_the_same_ids(make_site, vtn):
