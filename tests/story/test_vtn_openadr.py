@@ -1,21 +1,24 @@
 """A VEN on the wire: the VTN's own listener over mutual TLS, and everything hostile to it."""
 
 import asyncio
+import dataclasses
 import itertools
 import ssl
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
 import oadr
+from certs import Authority
 from oadr.endpoints import path
-from oadr.event import DistributeEvent
+from oadr.event import DistributeEvent, RequestEvent, SignalInterval
 from oadr.poll import Poll, Response
 from oadr.registration import CreatedPartyRegistration, QueryRegistration
 from oadr.report import RegisterReport
 from oadr.vocabulary import ServiceName
-from tests.story.vtn.utility import CONTEXT, Speaker, Utility, settings, values
+from tests.story.vtn.utility import CONTEXT, Speaker, Utility, settings, simple, values
 from vtn import listener as listening
 from vtn.errors import ListenerFault
 from vtn.gateway import Answer
@@ -132,6 +135,7 @@ async def test_a_ven_goes_the_whole_way_and_the_vtn_restarts_in_between(served):
     ],
 )
 async def test_every_suite_of_the_standard_is_served(served, rsa, version, ciphers):
+    """Rules 67 and 68."""
     async with await served.wired(rsa=rsa) as ven:
         ven.context.minimum_version = ven.context.maximum_version = version
         if ciphers is not None:
@@ -142,6 +146,7 @@ async def test_every_suite_of_the_standard_is_served(served, rsa, version, ciphe
 
 
 async def test_nobody_gets_in_without_a_certificate_of_the_authority(served, tmp_path):
+    """Rules 68 and 517."""
     stranger = type(served.authority).create(tmp_path / "other").ven("stranger")
     contexts = [served.tls(), served.tls(stranger)]
 
@@ -149,6 +154,38 @@ async def test_nobody_gets_in_without_a_certificate_of_the_authority(served, tmp
         async with Wired(served, "0042", context) as ven:
             with pytest.raises(aiohttp.ClientError):
                 await ven.post(ServiceName.POLL, POLL)
+
+
+async def test_an_expired_certificate_does_not_get_in(served):
+    """Rule 516."""
+    two_years_ago = Authority.open(
+        served.authority.folder, now=lambda: datetime.now(UTC) - timedelta(days=730)
+    )
+    expired = served.tls(two_years_ago.ven(next(NAMES)))
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=expired)) as session:
+        with pytest.raises(aiohttp.ClientError):
+            await session.post(served.url(), data=POLL, headers=XML)
+
+
+async def test_a_long_answer_is_compressed_for_who_accepts_that(served):
+    """§9.1.5; and never chunked."""
+    async with await served.wired() as ven:
+        await ven.register()
+        intervals = tuple(
+            SignalInterval(duration=timedelta(minutes=1), value=float(n % 4)) for n in range(200)
+        )
+        signal = dataclasses.replace(simple(1)[0], intervals=intervals)
+        await served.publish(signals=(signal,), duration=timedelta(minutes=200))
+        asking = oadr.build(RequestEvent(request_id="e", ven_id="0042"))
+        sizes = {}
+        for encoding in ("identity", "gzip"):
+            async with ven.session.post(
+                served.url("EiEvent"), data=asking, headers=XML | {"Accept-Encoding": encoding}
+            ) as response:
+                assert "Transfer-Encoding" not in response.headers
+                sizes[encoding] = int(response.headers["Content-Length"])
+                assert len(oadr.parse(await response.read()).events[0].signals[0].intervals) == 200
+        assert sizes["gzip"] < sizes["identity"] / 4
 
 
 async def test_a_certificate_of_nobody_gets_463_and_revocation_takes_an_open_connection(served):
@@ -185,6 +222,7 @@ async def lines(served):
     ],
 )
 async def test_what_is_not_openadr_gets_a_4xx_and_changes_nothing(served, status, body, headers):
+    """Rule 53."""
     async with await served.wired() as ven:
         await ven.register()
         before = await lines(served)
@@ -214,6 +252,7 @@ async def test_mutated_messages_never_get_a_5xx(served):
 
 
 async def test_only_post_and_only_the_five_paths_are_served(served):
+    """Rules 53 and 511."""
     async with await served.wired() as ven:
         for method in ("GET", "PUT", "HEAD"):
             async with ven.session.request(method, served.url(), headers=XML) as response:

@@ -92,6 +92,7 @@ async def test_an_event_reaches_groups_resources_vens_or_everybody(house):
     ],
 )
 async def test_an_event_that_cannot_be_published_changes_nothing(house, changes, fault, sentence):
+    """Rules 48 and 70: an eventID is used once."""
     await house.let_in("0042")
     await house.let_in("other", resources=("r9",))
     await house.let_in("gone")
@@ -106,6 +107,7 @@ async def test_an_event_that_cannot_be_published_changes_nothing(house, changes,
 
 
 async def test_events_of_one_context_do_not_overlap_at_one_ven(house):
+    """Rule 18."""
     await house.let_in("a")
     await house.let_in("b", resources=())
     first = await house.publish(target=Target(ven_ids=("a",)))
@@ -131,6 +133,7 @@ async def test_events_of_one_context_do_not_overlap_at_one_ven(house):
 
 
 async def test_a_modification_of_a_version_already_replaced_is_a_conflict(house):
+    """Rule 5."""
     await house.let_in()
     event_id = (await house.publish()).event.event_id
     longer = draft(house.clock.now(), duration=timedelta(minutes=9))

@@ -61,6 +61,7 @@ REGISTER, EVENT, REPORT, OPT, POLL = (
 
 
 async def test_a_query_before_registration_lists_profiles_and_no_ids(house):
+    """Rules 403 and 404."""
     ven = await house.let_in()
 
     reply = await ven.say(REGISTER, QueryRegistration(request_id="q"), CreatedPartyRegistration)
@@ -73,6 +74,7 @@ async def test_a_query_before_registration_lists_profiles_and_no_ids(house):
 
 
 async def test_a_query_after_registration_gives_the_ids(house):
+    """Rule 404."""
     ven = await house.registered()
 
     reply = await ven.say(REGISTER, QueryRegistration(request_id="q"), CreatedPartyRegistration)
@@ -81,6 +83,7 @@ async def test_a_query_after_registration_gives_the_ids(house):
 
 
 async def test_the_first_poll_after_registration_brings_our_metadata(house):
+    """Rules 301, 309, 405 and 502; test N1_0020."""
     ven = await house.let_in()
     await ven.register()
 
@@ -91,6 +94,7 @@ async def test_the_first_poll_after_registration_brings_our_metadata(house):
 
 
 async def test_a_registration_may_be_made_without_the_ven_id(house):
+    """Rule 402."""
     ven = await house.let_in()
 
     reply = await ven.say(
@@ -101,6 +105,7 @@ async def test_a_registration_may_be_made_without_the_ven_id(house):
 
 
 async def test_registering_again_with_the_ids_keeps_them_and_everything_else(house):
+    """Rules 402 and 403; test N1_0065."""
     ven = await house.registered()
     await ven.offer()
     before = ven.registration_id
@@ -113,6 +118,7 @@ async def test_registering_again_with_the_ids_keeps_them_and_everything_else(hou
 
 
 async def test_registering_anew_without_the_ids_forgets_reports_and_asks_for_them_again(house):
+    """Rules 405 and 406; test N1_0060."""
     ven = await house.registered()
     await ven.offer()
     before = ven.registration_id
@@ -127,6 +133,7 @@ async def test_registering_anew_without_the_ids_forgets_reports_and_asks_for_the
 
 
 async def test_a_registration_id_of_nobody_is_refused(house):
+    """Rule 400."""
     ven = await house.registered()
 
     again = await ven.say(
@@ -145,6 +152,7 @@ async def test_a_registration_id_of_nobody_is_refused(house):
 
 
 async def test_a_ven_cancels_its_registration_and_gets_no_service_any_more(house):
+    """Rules 401, 407 and 517; test N1_0030."""
     ven = await house.registered()
 
     reply = await ven.say(
@@ -158,6 +166,7 @@ async def test_a_ven_cancels_its_registration_and_gets_no_service_any_more(house
 
 
 async def test_the_operator_cancels_a_registration_until_the_ven_confirms(house):
+    """Rules 401 and 407; test N1_0040."""
     ven = await house.registered()
     await house.desk.cancel_registration("0042", by="anna")
 
@@ -180,6 +189,7 @@ async def test_the_operator_cancels_a_registration_until_the_ven_confirms(house)
 
 
 async def test_a_requested_re_registration_is_asked_for_until_it_happens(house):
+    """Rule 401; test N1_0050."""
     ven = await house.registered()
     await house.desk.request_reregistration("0042", by="anna")
 
@@ -194,6 +204,7 @@ async def test_a_requested_re_registration_is_asked_for_until_it_happens(house):
 
 
 async def test_what_is_not_served_is_refused_at_registration(house):
+    """Rules 33 and 402."""
     ven = await house.let_in()
 
     replies = [
@@ -214,6 +225,7 @@ async def test_what_is_not_served_is_refused_at_registration(house):
 
 
 async def test_a_certificate_of_nobody_gets_463_in_the_fitting_reply(house):
+    """Rule 517."""
     ven = await house.registered()
     ven.certificate = sha(99)
 
@@ -226,6 +238,7 @@ async def test_a_certificate_of_nobody_gets_463_in_the_fitting_reply(house):
 
 
 async def test_another_ven_id_or_another_case_gets_452(house):
+    """Rules 21, 304, 400, 500, 512 and 517."""
     await house.registered("abc")
     ven = await house.registered("Xy")
 
@@ -235,6 +248,7 @@ async def test_another_ven_id_or_another_case_gets_452(house):
 
 
 async def test_an_unregistered_ven_gets_no_normal_service(house):
+    """Rule 517; test N1_0080."""
     ven = await house.let_in()
 
     assert (await ven.poll()).response.response_code == "463"
@@ -266,6 +280,7 @@ async def test_an_update_without_ven_id_counts_for_the_certificate(house):
 
 
 async def test_a_message_of_another_service_is_not_found(house):
+    """Rules 23, 51 and 501."""
     ven = await house.registered()
 
     answer = await ven.post(EVENT, oadr.build(Poll(ven_id="0042")))
@@ -277,6 +292,7 @@ async def test_a_message_of_another_service_is_not_found(house):
 
 
 async def test_a_request_without_events_gets_an_empty_distribution(house):
+    """Rules 40, 41 and 50; test E1_1010."""
     ven = await house.registered()
 
     reply = await ven.say(EVENT, RequestEvent(request_id="r", ven_id="0042"), DistributeEvent)
@@ -287,6 +303,7 @@ async def test_a_request_without_events_gets_an_empty_distribution(house):
 
 
 async def test_an_event_is_polled_until_it_is_answered(house):
+    """Rules 16, 50, 500 and 502."""
     ven = await house.registered()
     record = await house.publish()
 
@@ -316,6 +333,7 @@ async def test_an_event_survives_a_restart_of_the_vtn_between_poll_and_answer(ho
 
 
 async def test_distributed_events_keep_the_rules_of_form(house):
+    """Rules 2, 4, 40, 41, 63, 100, 101, 102, 103, 105 and 115."""
     ven = await house.registered()
     await house.publish()
     house.clock.advance(5)
@@ -337,6 +355,7 @@ async def test_distributed_events_keep_the_rules_of_form(house):
 
 
 async def test_active_events_come_by_priority_and_reply_limit_takes_the_first(house):
+    """Rules 3, 15 and 27."""
     ven = await house.registered()
     now = house.clock.now()
     await house.desk.add_market_context("http://utility.example/other", "Other", by="anna")
@@ -365,6 +384,7 @@ async def test_active_events_come_by_priority_and_reply_limit_takes_the_first(ho
 
 
 async def test_an_active_simple_event_shows_its_current_value(house):
+    """Rules 14 and 29."""
     ven = await house.registered()
     await house.publish(signals=simple(1))
 
@@ -377,6 +397,7 @@ async def test_an_active_simple_event_shows_its_current_value(house):
 
 
 async def test_a_wrong_modification_gets_450_and_an_unknown_event_452(house):
+    """Rules 21, 33 and 48."""
     ven = await house.registered()
     stranger = draft(house.clock.now(), event_id="nowhere")
     assert (await ven.answer(stranger)).response_code == "452"
@@ -387,6 +408,7 @@ async def test_a_wrong_modification_gets_450_and_an_unknown_event_452(house):
 
 
 async def test_good_answers_count_beside_bad_ones(house):
+    """Rule 25: each eventResponse by itself."""
     ven = await house.registered()
     event = (await house.publish()).event
     message = CreatedEvent(
@@ -407,6 +429,7 @@ async def test_good_answers_count_beside_bad_ones(house):
 
 
 async def test_a_failed_ei_response_makes_the_event_responses_count_for_nothing(house):
+    """Rule 25."""
     ven = await house.registered()
     event = (await house.publish()).event
     message = CreatedEvent(
@@ -428,6 +451,7 @@ async def test_a_failed_ei_response_makes_the_event_responses_count_for_nothing(
 
 
 async def test_a_later_opt_out_replaces_the_opt_in(house):
+    """Rules 16 and 17."""
     ven = await house.registered()
     event = (await house.publish()).event
     await ven.answer(event)
@@ -439,6 +463,7 @@ async def test_a_later_opt_out_replaces_the_opt_in(house):
 
 
 async def test_a_modification_and_a_cancellation_are_told_and_answered_anew(house):
+    """Rules 5, 10, 50, 52 and 115."""
     ven = await house.registered()
     event = (await house.publish()).event
     await ven.answer((await ven.poll(DistributeEvent)).events[0])
@@ -462,6 +487,7 @@ async def test_a_modification_and_a_cancellation_are_told_and_answered_anew(hous
 
 
 async def test_a_cancellation_nobody_answers_is_given_up_after_some_attempts(house):
+    """Rule 52."""
     ven = await house.registered()
     event = (await house.publish(duration=timedelta(hours=5))).event
     await house.desk.cancel_event(event.event_id, by="anna")
@@ -474,6 +500,7 @@ async def test_a_cancellation_nobody_answers_is_given_up_after_some_attempts(hou
 
 
 async def test_an_event_that_wants_no_answer_is_told_once_on_a_kept_connection(house):
+    """Rules 50 and 502."""
     ven = await house.registered()
     await house.publish(response_required=ResponseRequired.NEVER)
 
@@ -499,6 +526,7 @@ async def test_an_event_that_wants_no_answer_is_told_again_when_the_connection_b
 
 
 async def test_a_tolerant_event_stays_listed_until_its_tolerance_is_over(house):
+    """Rule 66."""
     ven = await house.registered()
     await house.publish(start_after=timedelta(minutes=5))
     ask = RequestEvent(request_id="r", ven_id="0042")
@@ -513,6 +541,7 @@ async def test_a_tolerant_event_stays_listed_until_its_tolerance_is_over(house):
 
 
 async def test_an_event_is_for_its_targets_only(house):
+    """Rule 63."""
     one, other = await house.registered("one"), await house.registered("other", resources=("r9",))
     await house.publish(target=Target(resource_ids=("r9",)))
 
@@ -523,6 +552,7 @@ async def test_an_event_is_for_its_targets_only(house):
 
 
 async def test_a_ven_dropped_by_a_modification_sees_the_event_cancelled(house):
+    """Rules 10 and 50."""
     one, other = await house.registered("one"), await house.registered("other")
     event = (await house.publish()).event
     for ven in (one, other):
@@ -541,6 +571,7 @@ async def test_a_ven_dropped_by_a_modification_sees_the_event_cancelled(house):
 
 
 async def test_event_and_report_request_queue_up_and_both_are_answered(house):
+    """Rule 500; test G1_4015."""
     ven = await house.registered()
     await ven.offer(metadata("METADATA_HISTORY_USAGE", "history", point("H")))
     await house.publish()
@@ -572,6 +603,7 @@ async def test_event_and_report_request_queue_up_and_both_are_answered(house):
 
 
 async def test_telemetry_is_asked_for_at_its_finest_when_it_is_offered(house):
+    """Rules 300, 317, 321, 322, 324, 325, 338 and 344."""
     ven = await house.registered()
 
     reply = await ven.offer(
@@ -621,6 +653,7 @@ async def test_a_piggybacked_request_that_is_not_confirmed_is_asked_again(house)
 
 
 async def test_values_are_stored_once_and_a_later_value_replaces_an_earlier(house):
+    """Rule 346."""
     ven = await house.registered()
     asked = (await ven.offer()).requests[0].report_request_id
     now = house.clock.now()
@@ -650,6 +683,7 @@ async def test_values_are_kept_in_base_units(house):
 
 
 async def test_unknown_ids_in_an_update_store_nothing_at_all(house):
+    """Rule 304."""
     ven = await house.registered()
     asked = (await ven.offer()).requests[0].report_request_id
     now = house.clock.now()
@@ -666,6 +700,7 @@ async def test_unknown_ids_in_an_update_store_nothing_at_all(house):
 
 
 async def test_a_status_becomes_series_of_its_own(house):
+    """Rule 331: oadrPayloadResourceStatus."""
     ven = await house.registered()
     status = metadata(
         "METADATA_TELEMETRY_STATUS", "status", point("S", "x-resourceStatus", period_s=60)
@@ -694,6 +729,7 @@ async def test_a_status_becomes_series_of_its_own(house):
 
 
 async def test_new_metadata_cancels_what_was_asked(house):
+    """Rule 306; test R1_3170."""
     ven = await house.registered()
     old = (await ven.offer()).requests[0].report_request_id
 
@@ -710,6 +746,7 @@ async def test_new_metadata_cancels_what_was_asked(house):
 
 
 async def test_a_cancellation_rides_along_with_the_next_update(house):
+    """Rule 328; test R1_3060."""
     ven = await house.registered()
     asked = (await ven.offer()).requests[0].report_request_id
     await house.desk.cancel_report("0042", asked, by="anna")
@@ -729,6 +766,7 @@ async def test_a_cancellation_rides_along_with_the_next_update(house):
 
 
 async def test_a_one_shot_report_is_completed_by_its_update(house):
+    """Rule 324."""
     ven = await house.registered()
     await ven.offer(metadata("METADATA_HISTORY_USAGE", "history", point("H")))
     request = ReportRequest(
@@ -751,6 +789,7 @@ async def test_a_one_shot_report_is_completed_by_its_update(house):
 
 
 async def test_metadata_is_asked_for_and_answered_under_its_id(house):
+    """Rules 304, 308, 311 and 327."""
     ven = await house.registered()
     request = ReportRequest(
         report_request_id="",
@@ -785,6 +824,7 @@ async def test_metadata_is_asked_for_and_answered_under_its_id(house):
 
 
 async def test_a_ven_may_ask_for_our_metadata_and_for_nothing_else(house):
+    """Rules 301, 304, 327 and 329."""
     ven = await house.registered()
 
     def ask(specifier):
@@ -805,6 +845,7 @@ async def test_a_ven_may_ask_for_our_metadata_and_for_nothing_else(house):
 
 
 async def test_cancelling_what_was_never_asked_of_us_is_refused(house):
+    """Rule 336."""
     ven = await house.registered()
     message = CancelReport(request_id="c", report_request_ids=("other",), ven_id="0042")
 
@@ -831,6 +872,7 @@ def schedule(house, opt_id="o1", **changes) -> CreateOpt:
 
 
 async def test_a_schedule_is_kept_and_cancelled_by_its_id(house):
+    """Rules 204, 207 and 208."""
     ven = await house.registered()
     for resource in ("r1", "r2"):
         message = schedule(house, target=Target(resource_ids=(resource,)))
@@ -847,6 +889,7 @@ async def test_a_schedule_is_kept_and_cancelled_by_its_id(house):
 
 
 async def test_a_new_schedule_replaces_the_old_one_of_its_scope_and_type_only(house):
+    """Rule 203."""
     ven = await house.registered()
     for opt_id, changes in (
         ("a", {"target": Target(resource_ids=("r1", "r2"))}),
@@ -864,6 +907,7 @@ async def test_a_new_schedule_replaces_the_old_one_of_its_scope_and_type_only(ho
 
 
 async def test_an_opt_for_one_resource_of_an_event_overrules_the_created_event(house):
+    """Rule 206; tests E1_1060 and E1_1065."""
     ven = await house.registered()
     event = (await house.publish(target=Target(resource_ids=("r1", "r2")))).event
     opt = schedule(
@@ -883,6 +927,7 @@ async def test_an_opt_for_one_resource_of_an_event_overrules_the_created_event(h
 
 
 async def test_opts_that_cannot_be_are_refused(house):
+    """Rules 33, 206, 207, 208 and 211."""
     ven = await house.registered()
     event = (await house.publish(target=Target(resource_ids=("r1",)))).event
     qualified = QualifiedEvent(event_id=event.event_id, modification_number=0)

@@ -95,6 +95,7 @@ def book(one: Event) -> Event:
 
 
 def test_the_status_follows_the_clock_and_near_begins_with_the_ramp_up():
+    """Rule 13."""
     event = published(ramp_up=4 * M)
 
     at = {minutes: eventbook.status_at(event, NOW + minutes * M) for minutes in (0, 5.9, 6, 10, 15)}
@@ -103,11 +104,13 @@ def test_the_status_follows_the_clock_and_near_begins_with_the_ramp_up():
 
 
 def test_without_ramp_up_far_becomes_active():
+    """Rule 13."""
     assert eventbook.status_at(published(), NOW + 10 * M - S) is FAR
     assert eventbook.status_at(published(), NOW + 10 * M) is ACTIVE
 
 
 def test_an_open_ended_event_never_completes():
+    """Rule 47."""
     event = published(duration=timedelta(0), signals=(dispatch(interval(0, -1.0)),))
 
     assert eventbook.status_at(event, NOW + timedelta(days=999)) is ACTIVE
@@ -127,6 +130,7 @@ def test_the_status_never_goes_back(one, first, second):
 
 @given(drafts(), SECONDS)
 def test_an_event_at_an_instant_keeps_the_rules_of_current_values(one, later):
+    """Rules 14, 29, 110 and 115."""
     event = eventbook.as_of(book(one), NOW + later)
 
     signal = event.signals[0]
@@ -141,6 +145,7 @@ def test_an_event_at_an_instant_keeps_the_rules_of_current_values(one, later):
 
 
 def test_the_current_value_is_that_of_the_running_interval():
+    """Rule 29."""
     event = published(duration=3 * M, signals=(simple(interval(1, 1.0), interval(2, 3.0)),))
 
     values = [
@@ -155,6 +160,8 @@ def test_the_current_value_is_that_of_the_running_interval():
 
 
 def test_active_events_come_by_priority_then_start_and_pending_by_start():
+    """Rules 3 and 15."""
+
     def event(name, start, priority=None):
         hours = timedelta(hours=9)
         return dataclasses.replace(
@@ -179,6 +186,7 @@ def test_active_events_come_by_priority_then_start_and_pending_by_start():
 
 @given(st.lists(drafts().map(book), max_size=6), SECONDS, st.integers(1, 6))
 def test_a_limited_listing_is_the_head_of_the_whole_one(events, later, limit):
+    """Rules 15 and 27."""
     bookings = [Booking(event=event) for event in events]
 
     whole = eventbook.listing(bookings, NOW + later)
@@ -196,6 +204,7 @@ def test_events_overlap_both_ways_or_not_at_all(one, other):
 
 
 def test_adjacent_events_do_not_overlap_unless_a_start_is_tolerant():
+    """Rule 18."""
     first = published()
     second = published(starts_at=NOW + 15 * M)
 
@@ -208,6 +217,7 @@ def test_adjacent_events_do_not_overlap_unless_a_start_is_tolerant():
 
 @given(drafts())
 def test_a_published_event_has_everything_the_vtn_sets(one):
+    """Rules 2, 4, 101, 105 and 107."""
     event = book(one)
 
     assert event.modification_number == 0
@@ -220,6 +230,7 @@ def test_a_published_event_has_everything_the_vtn_sets(one):
 
 
 def test_signal_ids_that_were_given_stay_and_others_differ_from_them():
+    """Rule 107."""
     step = interval(5, 1.0)
     event = published(signals=(dispatch(step, signal_id="signal-0"), simple(step), simple(step)))
 
@@ -317,6 +328,7 @@ PRICE = oadr.units.price_per_kwh("EUR")
     ],
 )
 def test_a_draft_that_breaks_a_rule_is_refused_with_a_sentence(changes, sentence):
+    """Rules 1, 3, 8, 9, 47, 100, 102, 103, 104, 107, 111 and 116."""
     with pytest.raises(InvalidEvent, match=sentence):
         published(**changes)
 
@@ -338,6 +350,7 @@ def test_a_start_a_moment_ago_is_now():
 
 
 def test_a_modification_counts_up_and_a_cancellation_too():
+    """Rules 5 and 10."""
     event = published()
     modified = eventbook.modified(
         event, draft(duration=8 * M, signals=(dispatch(interval(8, -40.0)),)), now=NOW + M
@@ -371,6 +384,7 @@ LATER = NOW + 3 * M
     ],
 )
 def test_the_past_of_an_active_event_may_not_change(values, fine):
+    """Rule 20."""
     current = active(1.0, 2.0, 3.0)
     wanted = draft(
         starts_at=NOW,
@@ -386,6 +400,7 @@ def test_the_past_of_an_active_event_may_not_change(values, fine):
 
 
 def test_an_active_event_moves_into_the_future_but_not_within_the_past():
+    """Rule 20."""
     current = active(1.0, 2.0)
 
     moved = eventbook.modified(current, draft(starts_at=LATER + M), now=LATER)
@@ -396,6 +411,7 @@ def test_an_active_event_moves_into_the_future_but_not_within_the_past():
 
 
 def test_a_pending_event_is_not_moved_into_the_past():
+    """Rule 20."""
     with pytest.raises(InvalidEvent, match="into the past"):
         eventbook.modified(published(), draft(starts_at=NOW - 3 * M), now=NOW)
 
@@ -430,6 +446,7 @@ def test_an_event_is_due_at_once_then_after_a_while_until_it_is_answered():
 
 
 def test_a_cancellation_is_listed_until_answered_over_or_given_up():
+    """Rules 50 and 52."""
     event = eventbook.cancelled(published(), now=NOW)
 
     def listed(later=timedelta(0), **known):
@@ -471,5 +488,6 @@ def test_what_is_due_is_listed(event, later):
     ],
 )
 def test_a_market_context_is_compared_in_its_normal_form(given_uri, normal):
+    """Rule 512."""
     assert eventbook.normal_context(given_uri) == normal
     assert eventbook.normal_context(normal) == normal

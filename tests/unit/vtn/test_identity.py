@@ -50,6 +50,7 @@ def test_the_certificate_says_who_speaks(directory, named):
     ],
 )
 def test_who_may_not_speak_is_told_by_code(directory, sha256, kind, named, code):
+    """Rules 512 and 517."""
     with pytest.raises(Rejected) as caught:
         caller(directory, sha256, kind, named)
 

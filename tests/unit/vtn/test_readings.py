@@ -60,11 +60,13 @@ def read(one: Report, *descriptions: ReportDescription):
     ],
 )
 def test_data_are_called_by_their_metadata_without_the_prefix(name, plain):
+    """Rule 331."""
     assert data_name(name) == plain
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=1, max_size=9))
 def test_intervals_without_a_start_follow_one_another(lengths):
+    """Rules 314 and 315."""
     durations = tuple(timedelta(seconds=length) for length in lengths)
 
     found = instants(report(len(lengths), durations=durations), FOUR)
@@ -73,20 +75,24 @@ def test_intervals_without_a_start_follow_one_another(lengths):
 
 
 def test_intervals_without_start_or_duration_are_as_far_apart_as_was_asked():
+    """Rule 316."""
     assert instants(report(3), FOUR) == (T0, T0 + 4, T0 + 8)
 
 
 def test_a_start_of_its_own_counts_more():
+    """Rules 314 and 316."""
     starts_at = (NOW, None, NOW + 10 * FOUR)
 
     assert instants(report(3, starts_at=starts_at), FOUR) == (T0, T0 + 4, T0 + 40)
 
 
 def test_a_single_interval_may_leave_its_start_to_the_report_or_its_making():
+    """Rules 313, 314 and 342."""
     assert instants(report(1, report_starts_at=None), FOUR) == (T0,)
 
 
 def test_intervals_that_cannot_be_placed_are_refused():
+    """Rules 313, 314 and 342."""
     with pytest.raises(Rejected, match="say when they start"):
         instants(report(2, report_starts_at=None), FOUR)
     with pytest.raises(Rejected, match="no duration"):
@@ -96,6 +102,7 @@ def test_intervals_that_cannot_be_placed_are_refused():
 
 
 def test_values_come_in_base_units_with_their_quality_and_without_gaps_filled():
+    """Rules 318 and 319."""
     column = Column(r_id="P", values=(1.5, None, 2.5), quality=(None, None, DataQuality.BAD))
     kilo = oadr.units.power(ScaleCode.KILO)
 
@@ -116,6 +123,7 @@ def test_a_value_that_overflows_its_scale_is_refused():
 
 
 def test_a_point_that_was_not_asked_for_is_refused():
+    """Rule 304."""
     with pytest.raises(Rejected) as caught:
         read(report(), description("Q"))
 
@@ -140,6 +148,7 @@ def test_a_status_is_told_as_numbers():
 
 
 def test_numbers_and_statuses_of_one_point_are_kept_apart():
+    """Rules 331 and 334."""
     status = ResourceStatus(online=True, manual_override=True)
     column = Column(r_id="P", values=(1.0, status))
 
