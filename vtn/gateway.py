@@ -10,7 +10,7 @@ the database does not answer           503: the VEN is to wait and come again
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -142,18 +142,28 @@ class Gateway:
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
     async def _reply(self, service: ServiceName, body: bytes, peer: "_Peer") -> bytes:
-        office = self._office
         entry = None
         if peer.certificate is not None:
-            entry = office.directory.by_certificate(peer.certificate)
-        content, proven = await self._read(body, entry, peer.der)
+            entry = self._office.directory.by_certificate(peer.certificate)
+        proof = self._proof
+        signs = proof is not None and entry is not None and proof.asks(entry.ven)
+        try:
+            if signs or len(body) > LARGE_BYTES:
+                content, proven = await self._read(body, entry, peer.der)
+            else:  # nothing to wait for: most messages are polls
+                content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
+                proven = False
+                if isinstance(content, CreatePartyRegistration) and content.xml_signature:
+                    content, proven = await self._read(body, entry, peer.der)
+        except InvalidContent as error:
+            content, proven = error, False
         if isinstance(content, InvalidContent):
             reply = self._unusable(content, peer.certificate)
         else:
             reply = await self._act(service, content, peer)
-        if entry is not None and self._proof is not None:
-            return await self.seal(entry.ven, reply, der=peer.der, proven=proven)
-        return reply
+        if proof is None or entry is None or not (signs or proven):
+            return reply
+        return await self._sealed(proof, entry.ven, reply, peer.der)
 
     async def _act(self, service: ServiceName, message: oadr.Message, peer: "_Peer") -> bytes:
         office, kind = self._office, type(message)
@@ -204,13 +214,14 @@ class Gateway:
             return None
         return content
 
-    async def seal(
-        self, ven: Ven, body: bytes, *, der: bytes | None = None, proven: bool = False
-    ) -> bytes:
-        """The payload as the VEN is to get it: signed where it signs itself (rule 514)."""
+    async def seal(self, ven: Ven, body: bytes) -> bytes:
+        """A payload as the VEN is to get it: signed where it signs itself (rule 514)."""
         proof = self._proof
-        if proof is None or not (proven or proof.asks(ven)):
+        if proof is None or not proof.asks(ven):
             return body
+        return await self._sealed(proof, ven, body, ven.certificate_der)
+
+    async def _sealed(self, proof: Proof, ven: Ven, body: bytes, der: bytes | None) -> bytes:
         if len(body) <= LARGE_BYTES:
             return proof.sealed(self._office, ven, der, body)
         return await asyncio.to_thread(proof.sealed, self._office, ven, der, body)
@@ -271,8 +282,7 @@ class Gateway:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Peer:
+class _Peer(NamedTuple):
     """The other end of a connection."""
 
     certificate: str | None

@@ -11,6 +11,9 @@ from vtn.store.tables import Table
 
 T = TypeVar("T")
 
+_DECODERS: dict[Any, msgspec.json.Decoder[Any]] = {}
+"""Made once for each kind: making one costs more than decoding."""
+
 
 def encode(value: object) -> str:
     """A value (oadr dataclass, list ...) as JSON text."""
@@ -19,7 +22,11 @@ def encode(value: object) -> str:
 
 def decode(text: str, kind: type[T]) -> T:
     """The JSON of `encode` back as `kind`."""
-    return msgspec.json.decode(text, type=kind)
+    decoder = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    found: T = decoder.decode(text)
+    return found
 
 
 def insert_into(connection: AsyncConnection, table: type[Table]) -> Any:
