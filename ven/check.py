@@ -11,6 +11,7 @@ import msgspec
 
 from doorway import Fault
 from light_node.local import LocalClient
+from oadr.errors import Unsigned
 from oadr.registration import CreatedPartyRegistration, QueryRegistration
 from oadr.vocabulary import ServiceName
 from ven import control
@@ -97,6 +98,8 @@ async def _vtn(settings: Settings, now: Callable[[], datetime]) -> _Look:
             answer = await client.post(ServiceName.REGISTER_PARTY, request)
             offset_s = client.clock_offset_s
     except VtnFault as fault:
+        if isinstance(fault.__cause__, Unsigned):
+            return _Look(what=what, good="answers, but signs nothing before this VEN is registered")
         return _Look(what=what, bad=str(fault))
     except Fault as fault:
         return _Look(what=what, bad=f"It is not asked before the certificates can be used: {fault}")

@@ -189,12 +189,14 @@ class Registrar:
         return (self._not_before - self._now()).total_seconds()
 
     async def _register_anew(self) -> None:
-        offered = await self._line.ask(
-            ServiceName.REGISTER_PARTY,
-            QueryRegistration(request_id=new_id("query")),
-            CreatedPartyRegistration,
-        )
-        check_offer(offered)
+        if not self._settings.signature.sign:
+            # A VTN that does not know yet that this VEN signs may answer a query unsigned.
+            offered = await self._line.ask(
+                ServiceName.REGISTER_PARTY,
+                QueryRegistration(request_id=new_id("query")),
+                CreatedPartyRegistration,
+            )
+            check_offer(offered)
         async with self._under_way:
             allocated = self._settings.ven.ven_id or None  # test N1_0025
             self._keep(await self._create(ven_id=allocated), metadata_sent=False)

@@ -21,6 +21,7 @@ from oadr.registration import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
     CreatePartyRegistration,
+    QueryRegistration,
     RequestReregistration,
 )
 from oadr.report import (
@@ -367,6 +368,10 @@ async def test_check_looks_at_pushes_and_signatures(make_site, vtn, authority):
     status, out, _ = await site.run("check")
     assert status == 0, out
     assert "push: will be listened for; the VTN is told https://ven.example:8443/" in out
+    vtn.script[QueryRegistration] = lambda _: setattr(vtn, "signer", None)
+    status, out, _ = await site.run("check")
+    assert (status, "signs nothing before this VEN is registered" in out) == (0, True), out
+    vtn.sign()
     await site.start()
     await site.port()
     assert "this VEN runs and takes pushes" in (await site.run("check"))[1]
