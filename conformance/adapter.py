@@ -7,12 +7,26 @@ what can be prepared; a test that needs more is not run, and the PICS says why.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from conformance.declaration import Ability, Transport
 from oadr.event import Event
 from oadr.report import ReportRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One step of an event as the site was told to hold it."""
+
+    starts_at: datetime
+    ends_at: datetime | None
+    """None: until further notice."""
+    value: float
+    """That of the signal."""
+    part: str = "active"
+    """"ramp_up" or "recovery" before and after it."""
 
 
 class VtnAdapter(Protocol):
@@ -94,10 +108,26 @@ class VenAdapter(Protocol):
     async def cancel_registration(self) -> None:
         """A person has the VEN cancel its registration and stay out."""
 
-    async def opt(self, event_id: str, *, opt_in: bool) -> None:
-        """A person changes the site's mind about an event."""
+    async def opt(self, event_id: str, *, opt_in: bool, resource: str = "") -> None:
+        """A person changes the site's mind about an event, or about one resource of it."""
 
-    async def opt_schedule(self, starts_at: datetime, ends_at: datetime, *, opt_in: bool) -> None:
-        """A person says when the site is (not) available."""
+    async def opt_schedule(
+        self,
+        opt_id: str,
+        starts_at: datetime,
+        ends_at: datetime,
+        *,
+        opt_in: bool,
+        device_class: str = "",
+    ) -> None:
+        """A person says when the site is (not) available, or just its devices of one class.
 
-    async def cancel_opt_schedule(self) -> None: ...
+        `opt_id` is what the VEN calls it on the wire; several schedules may share one.
+        """
+
+    async def cancel_opt_schedule(self, opt_id: str) -> None:
+        """The person takes back the schedules of that name."""
+
+    async def told(self, event_id: str) -> Sequence[Told]:
+        """What the site behind the VEN is to hold for the event, oldest first, empty if nothing."""
+        ...

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
+import msgspec
 
 from conformance import drafts, pics, report, side_by_side
 from conformance.adapter import VenAdapter, VtnAdapter
@@ -18,6 +19,7 @@ from conformance.declaration import VEN_TESTS, VTN_TESTS, Test
 from conformance.errors import SetUpFault
 from conformance.outcome import Result, Run, run_of
 from conformance.runner import Listener, chosen, run_ven, run_vtn
+from conformance.seal import Seal
 from conformance.table import Show
 from conformance.ven_bench import VenSetUp
 from conformance.vtn_bench import VtnSetUp
@@ -85,6 +87,14 @@ def _running(command: Callable[..., None]) -> Callable[..., None]:
             click.option("--stem", default="", help="Name of the files.  [default: vtn or ven]"),
             click.option("--product", default="", help="What is tested, for the reports."),
             click.option("--json", "as_json", is_flag=True, help="The result as JSON on stdout."),
+            click.option("--sign", is_flag=True, help="Sign everything, and want it signed."),
+            click.option(
+                "--device-cert",
+                "device_certs",
+                type=FILE,
+                multiple=True,
+                help="A certificate that the device signs with (may be repeated).",
+            ),
             click.option("--verbose", is_flag=True, help="Say more on stderr."),
         )
     ):
@@ -147,6 +157,7 @@ def test_vtn(
         push_keys=_keys(push_cert, push_key, ca, "--push"),
         expired=_keys(expired_cert, expired_key, ca, "--expired"),
         stranger=_keys(stranger_cert, stranger_key, ca, "--stranger"),
+        seal=_seal(Keys(cert=cert, key=key, ca=ca), told),
     )
     _run(
         "vtn",
@@ -212,6 +223,7 @@ def test_ven(
         url=url,
         push=push,
         push_keys=_keys(push_cert, push_key, ca, "--push"),
+        seal=_seal(Keys(cert=cert, key=key, ca=ca), told),
     )
     _run(
         "ven",
@@ -235,6 +247,10 @@ def _run(
     started_at = write_instant(drafts.utc_now())
     with Show(total=len(tests), quiet=told["as_json"]) as table:
         results = asyncio.run(_until_stopped(run(table)))
+    if told["sign"]:
+        results = [
+            msgspec.structs.replace(result, name=f"{result.name} (signed)") for result in results
+        ]
     found = run_of(results, device=device, product=product, started_at=started_at, scale=scale)
     out: Path | None = told["out"]
     if out is not None:
@@ -322,6 +338,14 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, str]:
             raise SetUpFault(f"--set: '{pair}' is not like KEY=VALUE.")
         settings[key] = value
     return settings
+
+
+def _seal(keys: Keys, told: Mapping[str, Any]) -> Seal | None:
+    if not told["sign"]:
+        return None
+    if not told["device_certs"]:
+        raise SetUpFault("--sign: name the certificates that the device signs with, --device-cert.")
+    return Seal(keys, told["device_certs"])
 
 
 def _keys(cert: Path | None, key: Path | None, ca: Path, option: str) -> Keys | None:

@@ -57,7 +57,9 @@ class Ability(StrEnum):
     FRESH = "start the device under test with its state forgotten"
     OPT = "let the VEN opt out of an event"
     OPT_SCHEDULE = "let the VEN send opt schedules"
-    SIGNATURES = "sign messages"
+    OPT_RESOURCE = "let the VEN opt out of an event for one resource"
+    TOLD = "look up when the site was told to act"
+    SIGNATURES = "sign messages (--sign)"
     EXPIRED = "show an expired certificate (--expired-cert, --expired-key)"
     STRANGER = "show a certificate that no VEN has (--stranger-cert, --stranger-key)"
 

@@ -8,8 +8,9 @@ from datetime import datetime
 from conformance.checks import examine, examine_headers
 from conformance.knowledge import Memory
 from conformance.outcome import Finding
+from conformance.seal import Seal
 from conformance.wire import read
-from oadr import Message
+from oadr import Message, wire_name
 from oadr.event import DistributeEvent, RequestEvent
 from oadr.registration import CreatedPartyRegistration, CreatePartyRegistration
 from oadr.report import CreateReport, RegisteredReport, RegisterReport, UpdatedReport
@@ -25,6 +26,8 @@ class Examiner:
 
     memory: Memory
     now: Callable[[], datetime]
+    seal: Seal | None = None
+    """Where signatures are agreed upon, what judges them."""
     findings: list[Finding] = field(default_factory=list)
     """What the checks saw since the test began, each thing once."""
     seen: list[Message] = field(default_factory=list)
@@ -47,6 +50,17 @@ class Examiner:
                 )
             )
             return None
+        if self.seal is not None and self.memory.registration_id:  # only then it is agreed upon
+            fault = self.seal.open(reading.root)
+            if fault:
+                self._say(
+                    Finding(
+                        rule=514,
+                        seen=fault,
+                        wanted="a payload that is signed",
+                        message=wire_name(type(reading.message)),
+                    )
+                )
         look = self.memory.look(self.now(), request)
         for finding in examine(reading.message, look, reading.root):
             self._say(finding)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import click
 
+from conformance.adapter import Told
 from conformance.adapters.options import Options
 from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault
@@ -162,6 +163,7 @@ class PersonVen:
             Ability.FRESH,
             Ability.UNREGISTER,
             Ability.OPT,
+            Ability.OPT_RESOURCE,
             Ability.OPT_SCHEDULE,
         }
 
@@ -185,14 +187,28 @@ class PersonVen:
     async def cancel_registration(self) -> None:
         await _ask("At the VEN cancel its registration.")
 
-    async def opt(self, event_id: str, *, opt_in: bool) -> None:
-        await _ask(f"At the VEN opt {'in to' if opt_in else 'out of'} the event {event_id}.")
+    async def opt(self, event_id: str, *, opt_in: bool, resource: str = "") -> None:
+        only = f" for the resource {resource} alone" if resource else ""
+        await _ask(f"At the VEN opt {'in to' if opt_in else 'out of'} the event {event_id}{only}.")
 
-    async def opt_schedule(self, starts_at: datetime, ends_at: datetime, *, opt_in: bool) -> None:
+    async def opt_schedule(
+        self,
+        opt_id: str,
+        starts_at: datetime,
+        ends_at: datetime,
+        *,
+        opt_in: bool,
+        device_class: str = "",
+    ) -> None:
+        only = f" for devices of the class {device_class} alone" if device_class else ""
         await _ask(
-            f"At the VEN send an opt schedule: {'optIn' if opt_in else 'optOut'} from "
-            f"{starts_at:%H:%M:%S} to {ends_at:%H:%M:%S} UTC."
+            f"At the VEN send an opt schedule under the optID {opt_id}: "
+            f"{'optIn' if opt_in else 'optOut'} from "
+            f"{starts_at:%Y-%m-%d %H:%M:%S} to {ends_at:%Y-%m-%d %H:%M:%S} UTC{only}."
         )
 
-    async def cancel_opt_schedule(self) -> None:
-        await _ask("At the VEN cancel the opt schedule.")
+    async def cancel_opt_schedule(self, opt_id: str) -> None:
+        await _ask(f"At the VEN cancel the opt schedules under {opt_id}.")
+
+    async def told(self, event_id: str) -> Sequence[Told]:
+        raise AdapterFault(f"a person is not asked when the site was told of {event_id}")

@@ -140,7 +140,9 @@ def to_markdown(pics: Pics) -> str:
         f"# PICS: {pics.product} ({pics.device.upper()}), OpenADR 2.0b",
         "",
         f"Filled by oadr-conformance from {pics.made_from}.",
-        "A line says yes only where a test that pins it ran and passed.",
+        "A line says yes only where a test that pins it ran and passed. Names that end in (signed)",
+        "are of tests repeated with XML signatures, and all but X_HTTP_... are: what those send is",
+        "refused before any signature is looked at.",
         "",
     ]
     for title, statements in (("Services", pics.services), ("Rules", pics.rules)):

@@ -14,8 +14,17 @@ from conformance.errors import NotRun, expect
 from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
+from conformance.seal import Seal
 from conformance.vtn_player import VTN_ID, VtnPlayer
-from conformance.wire import Client, Exchange, Keys, Server, client_context, server_context
+from conformance.wire import (
+    Client,
+    Close,
+    Exchange,
+    Keys,
+    Server,
+    client_context,
+    server_context,
+)
 from oadr.event import Event, Signal
 from oadr.registration import CreatePartyRegistration
 from oadr.report import (
@@ -53,6 +62,12 @@ class VenSetUp:
     """Whether the VEN is set up for push."""
     push_keys: Keys | None = None
     """The certificate the harness shows when it pushes; its own by default."""
+    seal: Seal | None = None
+    """Signs and verifies everything; None where signatures are not tested."""
+
+    @property
+    def close(self) -> Close | None:
+        return self.seal.close if self.seal is not None else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -324,6 +339,8 @@ class VenBench:
 def missing(setup: VenSetUp, needs: Collection[Ability]) -> list[Ability]:
     """Which of a test's needs this run cannot meet."""
     have = set(setup.adapter.abilities)
+    if setup.seal is not None:
+        have.add(Ability.SIGNATURES)
     return [need for need in Ability if need in needs and need not in have]
 
 
@@ -336,15 +353,22 @@ async def open_bench(stack: AsyncExitStack, setup: VenSetUp, transport: Transpor
         resources=setup.adapter.resources,
         market_contexts=frozenset(map(normal, setup.adapter.market_contexts)),
     )
-    examiner = Examiner(memory=memory, now=drafts.utc_now)
+    examiner = Examiner(memory=memory, now=drafts.utc_now, seal=setup.seal)
     player = VtnPlayer(
         examiner, poll_s=setup.poll_s, market_context=setup.adapter.market_contexts[0]
     )
     server = await stack.enter_async_context(
-        Server(setup.host, setup.port, server_context(setup.keys), player.handle, record)
+        Server(
+            setup.host,
+            setup.port,
+            server_context(setup.keys),
+            player.handle,
+            record,
+            close=setup.close,
+        )
     )
     context = client_context(setup.push_keys or setup.keys)
-    player.push_client = lambda address: Client(address, context, record)
+    player.push_client = lambda address: Client(address, context, record, setup.close)
     player.transport = transport
     stack.push_async_callback(setup.adapter.close)
     await setup.adapter.open(setup.url or f"https://{setup.host}:{server.port}", transport)

@@ -364,6 +364,7 @@ class VenPlayer:
             transport_address=self.push_url if push else None,
             ven_name=self.name,
             http_pull_model=not push,
+            xml_signature=self.examiner.seal is not None,
         )
 
     async def register(self, *, again: bool = False) -> CreatedPartyRegistration:

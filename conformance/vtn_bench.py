@@ -14,8 +14,17 @@ from conformance.errors import SetUpFault
 from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
+from conformance.seal import Seal
 from conformance.ven_player import VenPlayer
-from conformance.wire import Client, Exchange, Keys, Server, client_context, server_context
+from conformance.wire import (
+    Client,
+    Close,
+    Exchange,
+    Keys,
+    Server,
+    client_context,
+    server_context,
+)
 from oadr.event import Event, Signal
 from oadr.report import CancelReport, CreateReport, ReportRequest
 
@@ -42,6 +51,12 @@ class VtnSetUp:
     """The certificate it shows there; that of the VEN by default."""
     expired: Keys | None = None
     stranger: Keys | None = None
+    seal: Seal | None = None
+    """Signs and verifies everything; None where signatures are not tested."""
+
+    @property
+    def close(self) -> Close | None:
+        return self.seal.close if self.seal is not None else None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -194,6 +209,8 @@ def missing(setup: VtnSetUp, needs: Collection[Ability]) -> list[Ability]:
         have.add(Ability.EXPIRED)
     if setup.stranger is not None:
         have.add(Ability.STRANGER)
+    if setup.seal is not None:
+        have.add(Ability.SIGNATURES)
     return [need for need in Ability if need in needs and need not in have]
 
 
@@ -208,8 +225,10 @@ async def open_bench(stack: AsyncExitStack, setup: VtnSetUp, transport: Transpor
         resources=setup.adapter.resources,
         market_contexts=frozenset(map(normal, setup.adapter.market_contexts)),
     )
-    examiner = Examiner(memory=memory, now=drafts.utc_now)
-    client = await stack.enter_async_context(Client(setup.url, client_context(setup.keys), record))
+    examiner = Examiner(memory=memory, now=drafts.utc_now, seal=setup.seal)
+    client = await stack.enter_async_context(
+        Client(setup.url, client_context(setup.keys), record, setup.close)
+    )
     player = VenPlayer(
         client,
         examiner,
@@ -228,6 +247,7 @@ async def open_bench(stack: AsyncExitStack, setup: VtnSetUp, transport: Transpor
                 server_context(setup.push_keys or setup.keys),
                 player.pushed,
                 record,
+                close=setup.close,
             )
         )
         player.push_url = setup.push_url or f"https://{host}:{server.port}"

@@ -79,6 +79,8 @@ class VtnPlayer:
         """Rides along in the next oadrRegisteredReport."""
         self.cancel_in_update: CancelReport | None = None
         """Rides along in the next oadrUpdatedReport."""
+        self.refuse_opt_cancels = False
+        """Answer oadrCancelOpt by 452, as if the optID were unknown."""
         self.keep_events = False
         """A new registration leaves `events` as they are."""
         self.tls_version = ""
@@ -170,7 +172,10 @@ class VtnPlayer:
             case CreateOpt():
                 return CreatedOpt(response=_echo(message), opt_id=message.opt_id)
             case CancelOpt():
-                return CanceledOpt(response=_echo(message), opt_id=message.opt_id)
+                code = "452" if self.refuse_opt_cancels else "200"
+                return CanceledOpt(
+                    response=replace(_echo(message), response_code=code), opt_id=message.opt_id
+                )
             case _:
                 return self._ok(message)
 
@@ -287,6 +292,7 @@ class VtnPlayer:
         self._garbage.clear()
         self._refuse_next = 0
         self._refuse_until = None
+        self.refuse_opt_cancels = False
         self.keep_events = False
         self.with_ids_only = False
         self.piggyback = ()
@@ -354,6 +360,16 @@ class VtnPlayer:
             raise Failed(402, seen="no oadrTransportAddress", wanted="an address to push to")
         async with self.push_client(self.push_address) as client:
             await client.send(SERVICE_OF[type(message)], body)
+
+    async def deliver_bytes(self, body: bytes, service: str) -> None:
+        """Hand over these bytes, signed or not; what the VEN says to them is not judged."""
+        if self.transport is Transport.PULL:
+            self._queue.append(Outgoing(body=body, as_it_is=True))
+            return
+        if not self.push_address or self.push_client is None:
+            raise Failed(402, seen="no oadrTransportAddress", wanted="an address to push to")
+        async with self.push_client(self.push_address) as client:
+            await client.send(service, body, as_it_is=True)
 
     async def response_to(
         self, event: Event, within_s: float, *, rule: int = 12, since: int | None = None

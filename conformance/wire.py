@@ -103,11 +103,23 @@ def _context(protocol: int, keys: Keys, *, anonymous: bool) -> ssl.SSLContext:
     return context
 
 
+Close = Callable[[bytes], bytes]
+"""Signs a body."""
+
+
 class Client:
     """Posts raw bodies to one peer and records what happened."""
 
-    def __init__(self, url: str, context: ssl.SSLContext, record: list[Exchange]) -> None:
+    def __init__(
+        self,
+        url: str,
+        context: ssl.SSLContext,
+        record: list[Exchange],
+        close: Close | None = None,
+    ) -> None:
+        """`close` signs each body on its way out; None where nothing is signed."""
         self.address = address(url)
+        self._close = close
         self._context = context
         self._record = record
         self._session: aiohttp.ClientSession | None = None
@@ -137,12 +149,17 @@ class Client:
         method: str = "POST",
         headers: Mapping[str, str] | None = None,
         chunked: bool = False,
+        as_it_is: bool = False,
     ) -> Exchange:
         """Send `body` to `path` (below the peer's address, or absolute with a leading /).
+
+        `as_it_is`: unsigned even where everything is signed.
 
         Raises ConnectionError where no answer came.
         """
         assert self._session is not None, "use it as a context"
+        if self._close is not None and not as_it_is:
+            body = self._close(body)
         sent = {"Content-Type": MEDIA_TYPE} if headers is None else dict(headers)
         url = urlsplit(self.address)
         origin = f"{url.scheme}://{url.netloc}"
@@ -204,6 +221,8 @@ class Outgoing:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] | None = None
+    as_it_is: bool = False
+    """Unsigned even where everything is signed."""
 
 
 Handler = Callable[[Incoming], Awaitable[Outgoing]]
@@ -219,13 +238,17 @@ class Server:
         context: ssl.SSLContext,
         handler: Handler,
         record: list[Exchange],
+        *,
+        close: Close | None = None,
     ) -> None:
+        """`close` signs each answer on its way out; None where nothing is signed."""
         self.host = host
         self.port = port
         """The port that is listened at; that of 0 once it is known."""
         self._context = context
         self._handler = handler
         self._record = record
+        self._close = close
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -265,7 +288,10 @@ class Server:
         )
         outgoing = await self._handler(incoming)
         headers = dict(outgoing.headers or {})
-        if outgoing.body:
+        answer = outgoing.body
+        if answer and self._close is not None and not outgoing.as_it_is:
+            answer = self._close(answer)
+        if answer:
             headers.setdefault("Content-Type", MEDIA_TYPE)
         self._record.append(
             Exchange(
@@ -277,10 +303,10 @@ class Server:
                 request=body,
                 status=outgoing.status,
                 response_headers=headers,
-                response=outgoing.body,
+                response=answer,
             )
         )
-        return web.Response(status=outgoing.status, body=outgoing.body, headers=headers)
+        return web.Response(status=outgoing.status, body=answer, headers=headers)
 
 
 async def handshake(url: str, context: ssl.SSLContext) -> tuple[str, str]:

@@ -6,10 +6,11 @@ It keeps nothing, so every restart is a fresh start. Options: cert, key, ca.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from conformance.adapter import Told
 from conformance.adapters.options import Options
 from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault
@@ -54,11 +55,26 @@ class OpenleadrVen:
     async def cancel_registration(self) -> None:
         raise AdapterFault("openleadr does not cancel its registration of its own accord")
 
-    async def opt(self, event_id: str, *, opt_in: bool) -> None:
-        raise AdapterFault(f"openleadr cannot change its mind about {event_id} to {opt_in}")
+    async def opt(self, event_id: str, *, opt_in: bool, resource: str = "") -> None:
+        raise AdapterFault(
+            f"openleadr cannot change its mind about {event_id} to {opt_in} {resource}"
+        )
 
-    async def opt_schedule(self, starts_at: datetime, ends_at: datetime, *, opt_in: bool) -> None:
-        raise AdapterFault(f"openleadr has no schedules ({starts_at}, {ends_at}, {opt_in})")
+    async def opt_schedule(
+        self,
+        opt_id: str,
+        starts_at: datetime,
+        ends_at: datetime,
+        *,
+        opt_in: bool,
+        device_class: str = "",
+    ) -> None:
+        raise AdapterFault(
+            f"openleadr has no schedules ({opt_id}, {starts_at}, {ends_at}, {opt_in}{device_class})"
+        )
 
-    async def cancel_opt_schedule(self) -> None:
-        raise AdapterFault("openleadr has no schedules")
+    async def cancel_opt_schedule(self, opt_id: str) -> None:
+        raise AdapterFault(f"openleadr has no schedules ({opt_id})")
+
+    async def told(self, event_id: str) -> Sequence[Told]:
+        raise AdapterFault(f"openleadr tells nobody of {event_id}")

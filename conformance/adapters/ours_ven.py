@@ -3,25 +3,42 @@
 
 Options: config=ven.toml and state=ven.db (both required; the state is what is forgotten),
 push_config and push_state (the same for a VEN that is pushed to),
-site=site.toml (a light node is started with it), contexts=URI,URI, resources=ID, log=FILE.
+site=site.toml (a light node is started with it; its plan.db lies beside it),
+contexts=URI,URI, resources=ID, log=FILE.
 The `[vtn] url` in ven.toml must be where the harness listens.
 """
 
-from collections.abc import Mapping
+import contextlib
+import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
+from conformance.adapter import Told
 from conformance.adapters.options import Options
 from conformance.declaration import Ability, Transport
 from conformance.errors import AdapterFault, SetUpFault
 from conformance.process import Service, program, run
+from oadr.moments import read_instant, write_instant
 
 
 class OursVen:
     """`ven run` as a process, `ven opt ...` for each act."""
 
     product = "demandflex VEN"
-    abilities = frozenset({Ability.RESTART, Ability.FRESH, Ability.OPT, Ability.UNREGISTER})
+    abilities = frozenset(
+        {
+            Ability.RESTART,
+            Ability.FRESH,
+            Ability.OPT,
+            Ability.OPT_RESOURCE,
+            Ability.OPT_SCHEDULE,
+            Ability.TOLD,
+            Ability.UNREGISTER,
+        }
+    )
 
     def __init__(self, options: Mapping[str, str]) -> None:
         chosen = Options(
@@ -40,6 +57,9 @@ class OursVen:
         self._program = program("ven")
         self._service = self._ven()
         site = chosen.get("site")
+        self._plan = Path(site).with_name("plan.db")
+        if not site:
+            self.abilities -= {Ability.TOLD}
         self._node = (
             Service([program("light-node"), "run", "--config", site], self._log) if site else None
         )
@@ -82,19 +102,47 @@ class OursVen:
     async def cancel_registration(self) -> None:
         await self._ask("register", "--cancel")
 
-    async def opt(self, event_id: str, *, opt_in: bool) -> None:
-        await self._ask("opt", "in" if opt_in else "out", event_id, "--reason", "conformance")
+    async def opt(self, event_id: str, *, opt_in: bool, resource: str = "") -> None:
+        only = ("--resource", resource) if resource else ()
+        verb = "in" if opt_in else "out"
+        await self._ask("opt", verb, event_id, "--reason", "conformance", *only)
 
-    async def opt_schedule(self, starts_at: datetime, ends_at: datetime, *, opt_in: bool) -> None:
-        raise AdapterFault(
-            f"the VEN has no command for a schedule from {starts_at} to {ends_at} ({opt_in})"
-        )
+    async def opt_schedule(
+        self,
+        opt_id: str,
+        starts_at: datetime,
+        ends_at: datetime,
+        *,
+        opt_in: bool,
+        device_class: str = "",
+    ) -> None:
+        times = ("--from", write_instant(starts_at), "--to", write_instant(ends_at))
+        only = ("--device-class", device_class) if device_class else ()
+        way = "--in" if opt_in else "--out"
+        await self._ask("opt", "schedule", way, *times, "--id", opt_id, *only)
 
-    async def cancel_opt_schedule(self) -> None:
-        raise AdapterFault("the VEN has no command for schedules")
+    async def cancel_opt_schedule(self, opt_id: str) -> None:
+        await self._ask("opt", "cancel", opt_id)
 
-    async def _ask(self, *words: str) -> None:
-        await run(self._program, *words, "--config", self._config)
+    async def told(self, event_id: str) -> Sequence[Told]:
+        """Read from the plan that the light node keeps for when the VEN is down."""
+        with contextlib.closing(sqlite3.connect(f"file:{self._plan}?mode=ro", uri=True)) as kept:
+            row = kept.execute("SELECT value FROM kept WHERE name = 'plan'").fetchone()
+        plan = msgspec.json.decode(row[0]) if row is not None else {"steps": []}
+        steps = [
+            Told(
+                starts_at=read_instant(one["starts_at"]),
+                ends_at=read_instant(one["ends_at"]) if one["ends_at"] else None,
+                value=one["value"],
+                part=one.get("part", "active"),
+            )
+            for one in plan["steps"]
+            if one["event_id"] == event_id
+        ]
+        return sorted(steps, key=lambda one: one.starts_at)
+
+    async def _ask(self, *words: str) -> str:
+        return await run(self._program, *words, "--config", self._config)
 
 
 def _forget(state: Path) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from conformance import drafts
 from conformance.declaration import Ability, Start, ven_test
-from conformance.errors import Failed, expect
+from conformance.errors import Failed, NotRun, expect
 from conformance.ven_bench import FIRST_CONTACT_S, VenBench
 from oadr.event import CreatedEvent, Event, EventResponse, RequestEvent
 from oadr.moments import write_instant
@@ -158,7 +158,33 @@ async def asks_for_events(bench: VenBench) -> None:
 @ven_test(
     pull="E1_1060",
     push="E0_6060",
-    title="The VEN opts out of an event that it opted in to",
+    title="oadrCreateOpt: optOut for one of the two resources of an event",
+    rules=(17, 204, 206),
+    needs=(Ability.OPT, Ability.OPT_RESOURCE),
+)
+async def opts_out_of_one(bench: VenBench) -> None:
+    roof, *others = bench.resources
+    if not others:
+        raise NotRun("the VEN has one resource only")
+    target = Target(ven_ids=(bench.vtn.ven_id,), resource_ids=bench.resources)
+    event = replace(bench.price_event(), target=target)
+    await answered(bench, event)
+    since = bench.vtn.mark()
+    await bench.ven.opt(event.event_id, opt_in=False, resource=roof)
+    message = await bench.vtn.received(CreateOpt, bench.settle_s, rule=206, since=since)
+    named = message.event.event_id if message.event is not None else "no event"
+    expect(
+        (message.opt_type, named, message.target.resource_ids)
+        == (OptType.OPT_OUT, event.event_id, (roof,)),
+        rule=206,
+        seen=f"{message.opt_type} of {named} for {', '.join(message.target.resource_ids)}",
+        wanted=f"optOut of {event.event_id} for {roof} alone",
+    )
+
+
+@ven_test(
+    pull="X_17_LATER",
+    title="The VEN opts out of a whole event that it opted in to",
     rules=(17, 204, 206),
     needs=(Ability.OPT,),
 )

@@ -4,8 +4,10 @@
 from conformance import drafts
 from conformance.declaration import Ability, Start, ven_test
 from conformance.errors import NotRun, expect
+from conformance.services import EVENT
 from conformance.ven_bench import FIRST_CONTACT_S, VenBench
-from oadr.event import RequestEvent
+from oadr import build
+from oadr.event import CreatedEvent, RequestEvent
 from oadr.poll import Poll
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -254,6 +256,32 @@ async def unknown_at_the_vtn(bench: VenBench) -> None:
         since=since,
         wanted="a registration after 463",
     )
+
+
+@ven_test(
+    push="N0_5080",
+    title="What is pushed to a VEN that has left gets no normal service",
+    rules=(405, 407, 33),
+    needs=(Ability.UNREGISTER,),
+)
+async def pushed_while_unregistered(bench: VenBench) -> None:
+    event = bench.price_event()
+    address = bench.vtn.push_address
+    await bench.ven.cancel_registration()
+    try:
+        await bench.vtn.received(CancelPartyRegistration, bench.settle_s, rule=401)
+        since = bench.vtn.mark()
+        bench.vtn.push_address = address
+        bench.vtn.events = [event]
+        await bench.vtn.deliver_bytes(build(bench.vtn.distribute_event()), EVENT)
+        bench.vtn.events = []
+        await bench.quiet()
+        taken = [
+            one for one in bench.vtn.all_received(CreatedEvent, since=since) if one.response.ok
+        ]
+        expect(not taken, rule=405, seen="an oadrCreatedEvent", wanted="no answer to it")
+    finally:
+        await bench.ven.register()
 
 
 @ven_test(

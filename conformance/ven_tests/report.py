@@ -294,6 +294,28 @@ async def metadata_periodic(bench: VenBench) -> None:
 
 
 @ven_test(
+    pull="R1_3090",
+    push="R0_8090",
+    title="The VTN asks for metadata each minute for ten, and goes on with other reports",
+    rules=(301, 306, 324, 327),
+    longest_s=600,
+)
+async def metadata_goes_on(bench: VenBench) -> None:
+    since = bench.vtn.mark()
+    request = await metadata_asked(bench, back=1, minutes=10)
+    other = await periodic(bench, STATUS)
+    await updates(bench, other, 1)
+    await bench.vtn.received(
+        RegisterReport,
+        period_s(request, 4),
+        rule=324,
+        where=lambda _one: len(bench.vtn.all_received(RegisterReport, since=since)) >= 3,
+        since=since,
+        wanted="metadata a third time",
+    )
+
+
+@ven_test(
     pull="R1_3100",
     push="R0_8100",
     title="The VTN cancels periodic metadata",
@@ -314,6 +336,24 @@ async def metadata_cancelled(bench: VenBench) -> None:
     await asyncio.sleep(request.report_back.total_seconds() * 2 + 1)
     found = bench.vtn.all_received(RegisterReport, since=since)
     expect(not found, rule=335, seen="metadata after it was cancelled", wanted="none any more")
+
+
+@ven_test(
+    pull="R1_3120",
+    push="R0_8120",
+    title="Report requests that ride along with periodic metadata",
+    rules=(303, 306, 329, 344),
+    longest_s=600,
+)
+async def piggybacked_on_periodic(bench: VenBench) -> None:
+    asked = await metadata_asked(bench, back=1, minutes=10)
+    request = bench.request(USAGE)
+    bench.vtn.piggyback = (request,)
+    bench.asked.append(request.report_request_id)
+    since = bench.vtn.mark()
+    await bench.vtn.received(RegisterReport, period_s(asked, 2), rule=324, since=since)
+    await bench.update_of(request, bench.settle_s, since=since, rule=344)
+    bench.forget(request.report_request_id)
 
 
 @ven_test(

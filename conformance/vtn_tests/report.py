@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from conformance import drafts
-from conformance.declaration import Ability, vtn_test
+from conformance.declaration import Ability, Transport, vtn_test
 from conformance.drafts import HISTORY, POINTS, STATUS, USAGE
 from conformance.errors import Failed, expect
 from conformance.vtn_bench import VtnBench
@@ -232,10 +232,11 @@ async def piggybacked_cancel(bench: VtnBench) -> None:
     await bench.vtn.cancel_report(
         bench.ven.memory.ven_id, request.report_request_id, to_follow=False
     )
-    answer = await bench.ven.report(request)
-    if answer.cancel is not None:
-        return
-    message = await bench.ven.wait_for(CancelReport, SOON_S, rule=335)
+    if bench.transport is Transport.PULL:
+        answer = await bench.ven.report(request)
+        if answer.cancel is not None:
+            return
+    message = await bench.ven.wait_for(CancelReport, SOON_S, rule=335)  # by push it comes at once
     await bench.ven.answer(message)
 
 
