@@ -376,7 +376,11 @@ def _show_status(found: control.VenStatus) -> None:
         show(click.style(found.trouble, fg="yellow"))
     lines = {
         "VEN": f"{found.name}, {'running' if found.running else 'not running'}",
-        "registered": f"as '{found.ven_id}' with '{found.vtn_id}'" if found.registered else "no",
+        "registered": (
+            f"as '{found.ven_id}' with '{found.vtn_id}', {found.terms}"
+            if found.registered
+            else "no"
+        ),
         "VTN": f"{found.vtn_url}, {_answers(found)}",
         "light node": _node(found),
         "events": str(found.events),

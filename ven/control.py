@@ -107,6 +107,8 @@ class VenStatus(Exact, frozen=True, kw_only=True, tag="ven-status"):
     ven_id: str = ""
     vtn_id: str = ""
     registration_id: str = ""
+    terms: str = ""
+    """How it is registered: "pull", or "push" and its address; and "signed"."""
     trouble: str = ""
     """What is wrong, in one sentence; empty when nothing is."""
     vtn_url: str

@@ -43,6 +43,7 @@ def status(
         ven_id=registration.ven_id if registration is not None else "",
         vtn_id=registration.vtn_id if registration is not None else "",
         registration_id=registration.registration_id if registration is not None else "",
+        terms=registration.terms if registration is not None else "",
         trouble=_trouble(live),
         vtn_url=settings.vtn.url,
         vtn_answers=live.line.is_up if live is not None else None,

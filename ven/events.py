@@ -26,6 +26,7 @@ from oadr.opt import CreateOpt
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired
 from ven.config import OptSettings, SiteSettings
 from ven.errors import SignalFault
+from ven.identifiers import normal_context
 from ven.known import Decider, KnownEvent
 from ven.opting import Decision, decide
 from ven.setpoints import check_signals
@@ -212,7 +213,7 @@ def _flaw(event: Event) -> str | None:
 def _judge(event: Event, party: Party) -> _Judgement | None:
     """Why an event cannot be acted on here, or None."""
     contexts = party.site.market_contexts
-    if contexts and _normal(event.market_context) not in map(_normal, contexts):
+    if contexts and normal_context(event.market_context) not in map(normal_context, contexts):
         return _Judgement(
             response_code="462",
             reason=f"This site takes no part in the market context {event.market_context}.",
@@ -236,15 +237,6 @@ def _judge(event: Event, party: Party) -> _Judgement | None:
     except SignalFault as fault:
         return _Judgement(response_code=fault.response_code, reason=str(fault))
     return None
-
-
-def _normal(market_context: str) -> str:
-    """Scheme and host in lower case, no slash at the end (rule 512)."""
-    scheme, separator, rest = market_context.strip().partition("://")
-    if not separator:
-        return market_context.strip()
-    host, slash, path = rest.partition("/")
-    return f"{scheme.lower()}://{host.lower()}{slash}{path}".rstrip("/")
 
 
 def _offset(event: Event, before: KnownEvent | None, draw: Draw) -> timedelta:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Words that go on the wire: identifiers that this VEN makes, and sentences of people."""
+"""Words of the wire: identifiers that this VEN makes, sentences of people, market contexts."""
 
 import uuid
 
@@ -17,3 +17,12 @@ def plain(sentence: str) -> str:
     """
     legible = "".join(sign if sign.isprintable() else " " for sign in sentence)
     return " ".join(legible.split())[:200]
+
+
+def normal_context(market_context: str) -> str:
+    """Scheme and host in lower case, no slash at the end (rule 512)."""
+    scheme, separator, rest = market_context.strip().partition("://")
+    if not separator:
+        return market_context.strip()
+    host, slash, path = rest.partition("/")
+    return f"{scheme.lower()}://{host.lower()}{slash}{path}".rstrip("/")

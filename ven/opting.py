@@ -11,7 +11,7 @@ from oadr.opt import Availability, CreateOpt
 from oadr.vocabulary import OptReason, OptType
 from ven.config import WEEKDAYS, OptSettings, SiteSettings, zone
 from ven.errors import SignalFault
-from ven.identifiers import plain
+from ven.identifiers import normal_context, plain
 from ven.known import Decider
 from ven.setpoints import target_of
 
@@ -86,7 +86,7 @@ def by_schedule(event: Event, schedules: Collection[CreateOpt]) -> Decision | No
             schedule.opt_type is OptType.OPT_OUT
             and not schedule.target.resource_ids
             and schedule.device_class is None
-            and schedule.market_context in (None, event.market_context)
+            and _is_same_context(schedule.market_context, event.market_context)
             and any(_meets(event, stretch) for stretch in schedule.schedule)
         ):
             return _out(
@@ -94,6 +94,10 @@ def by_schedule(event: Event, schedules: Collection[CreateOpt]) -> Decision | No
                 OptReason.SCHEDULE,
             )
     return None
+
+
+def _is_same_context(scheduled: str | None, asked: str) -> bool:
+    return scheduled is None or normal_context(scheduled) == normal_context(asked)
 
 
 def _meets(event: Event, stretch: Availability) -> bool:

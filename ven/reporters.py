@@ -530,7 +530,7 @@ class HistoryReporter:
         if in_force.last_row_at is not None:
             at_s = in_force.last_row_at + step_s
         most = BATCH_ROWS if is_raw else HISTORY_ROWS
-        stride_s = max(math.floor(_STRIDE.total_seconds() / step_s), 1) * step_s
+        stride_s = most * step_s if is_raw else _STRIDE.total_seconds()
         rows: list[Row] = []
         while at_s < end_s and len(rows) < most:
             until_s = min(at_s + stride_s, end_s)

@@ -92,7 +92,7 @@ def test_a_ven_that_has_never_run_says_so(run):
 
 def test_a_ven_that_does_not_run_shows_what_it_knows(run, state):
     told = run("status")
-    assert "registered   as '0042' with 'vtn'" in told.output
+    assert "registered   as '0042' with 'vtn', pull" in told.output
     assert "usage, every 60 s, up to 2030-01-09 15:00:00Z, catching up" in told.output
     found = json.loads(run("status", "--json").output)
     assert (found["running"], found["ven_id"], found["events"]) == (False, "0042", 1)

@@ -108,7 +108,7 @@ async def test_a_new_registration_is_told_what_is_still_to_come(make_ven):  # ru
         ({"stretches": [stretch(START - HOUR, timedelta(0))]}, OUT),  # open-ended (rule 210)
         ({"stretches": [stretch()], "resource_ids": ["roof"]}, IN),  # the cellar is there
         ({"stretches": [stretch()], "market_context": "http://other.example"}, IN),  # rule 205
-        ({"stretches": [stretch()], "market_context": "http://market.example"}, OUT),
+        ({"stretches": [stretch()], "market_context": "HTTP://Market.example/"}, OUT),  # rule 512
         ({"stretches": [stretch()], "device_classes": ["EVSE"]}, IN),
         ({"stretches": [stretch()], "opt": IN}, IN),
     ],
