@@ -12,6 +12,7 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from vtn.config import Chain, Settings
 from vtn.credential import read_token
@@ -45,6 +46,13 @@ def _certificates(settings: Settings, now: datetime) -> Iterator[Finding]:
             continue
         yield finding
         kinds.add(type(certificate.public_key()))
+        if not _may_call(certificate):
+            yield Finding(
+                subject=subject,
+                sentence=f"{chain.cert}: it is good for a server only; VENs that are pushed to "
+                "will refuse it. Have it issued for clients, too.",
+                warning=True,
+            )
         if mode := _open_to_others(chain.key):
             yield Finding(
                 subject=f"key {chain.key.name}",
@@ -60,6 +68,15 @@ def _certificates(settings: Settings, now: datetime) -> Iterator[Finding]:
             "connect (rules 67 and 68).",
             warning=True,
         )
+
+
+def _may_call(certificate: x509.Certificate) -> bool:
+    """Whether it is good for a TLS client, as which the VTN pushes."""
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    return ExtendedKeyUsageOID.CLIENT_AUTH in usage
 
 
 def _any(kinds: set[type], kind: type) -> bool:

@@ -51,7 +51,7 @@ class Entry:
         return self.due_at is not None and self.due_at <= now
 
 
-def _nobody_listens(_entry: Entry) -> None:
+def nobody_listens(_entry: Entry) -> None:
     """Who polls finds out by itself."""
 
 
@@ -61,7 +61,7 @@ class Directory:
     def __init__(self, vens: Iterable[Ven] = ()) -> None:
         self._by_certificate: dict[str, Entry] = {}
         self._by_id: dict[str, Entry] = {}
-        self.on_news: Callable[[Entry], None] = _nobody_listens
+        self.on_news: Callable[[Entry], None] = nobody_listens
         """Called whenever something was put in for a VEN, or has changed about it."""
         for ven in vens:
             self.put(ven)

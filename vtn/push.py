@@ -29,7 +29,7 @@ import oadr
 from oadr.endpoints import MEDIA_TYPE, path
 from oadr.fingerprint import sha256
 from oadr.vocabulary import ServiceName
-from vtn.directory import Entry
+from vtn.directory import Entry, nobody_listens
 from vtn.errors import Conflict, NotPushed, StoreUnavailable
 from vtn.gateway import PUSHED, Gateway
 from vtn.listener import push_context
@@ -276,4 +276,5 @@ async def pushing(
         try:
             yield pusher
         finally:
+            directory.on_news = nobody_listens
             await pusher.close()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certs.authority import Authority
+from certs.authority import Authority, SiteRole
 from vtn.checkup import check
 from vtn.config import Chain, OpenAdrSettings, OperatorSettings, Settings, StoreSettings
 from vtn.config import VtnSettings as Who
@@ -108,6 +108,15 @@ def test_certificates_that_end_are_named_before_and_after(settings: Settings) ->
     missing, _ = found(settings, after=timedelta(days=-400))
     assert len(missing) == 4
     assert all("see the clock" in each for each in missing)
+
+
+def test_a_certificate_for_servers_only_cannot_push(settings: Settings, pki: Authority) -> None:
+    broker = pki.site("for-servers-only", SiteRole.BROKER, hosts=["127.0.0.1"])
+    chains = (Chain(cert=broker.certificate, key=broker.key), *settings.openadr.certificates)
+
+    missing, warnings = found(changed(settings, certificates=chains))
+    assert missing == []
+    only(warnings, "VENs that are pushed to will refuse it")
 
 
 def test_one_kind_of_certificate_is_not_enough_for_every_ven(

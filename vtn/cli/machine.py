@@ -30,6 +30,8 @@ certificates = [
     { cert = "pki/vtn-rsa.crt", key = "pki/vtn-rsa.key" },
 ]
 poll_interval_s = 10                # what VENs are told to poll at
+signatures = "when the VEN signs"   # XML signatures; or "required" of everybody, or "off"
+window_s = 60                       # how wrong the clock of a VEN that signs may be
 
 [store]
 url = "sqlite:///vtn.db"            # or postgresql://USER@HOST/NAME
