@@ -5,7 +5,7 @@ import ssl
 
 from conformance import drafts
 from conformance.declaration import Ability, vtn_test
-from conformance.errors import Failed, NotRun, expect
+from conformance.errors import Failed, expect
 from conformance.ven_player import find
 from conformance.vtn_bench import VtnBench
 from conformance.vtn_tests.event import longer, published
@@ -186,13 +186,3 @@ async def restarted(bench: VtnBench) -> None:
     await bench.vtn.restart()
     message = await bench.ven.request_events()
     expect(find(message, found.event_id), rule=50, seen="the event is gone", wanted=found.event_id)
-
-
-@vtn_test(
-    pull="X_514_SIGNED",
-    title="XML signatures with ReplayProtect",
-    rules=(514,),
-    needs=(Ability.SIGNATURES,),
-)
-async def signatures(_bench: VtnBench) -> None:
-    raise NotRun("the signed variant is a run of its own")
