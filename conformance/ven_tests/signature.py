@@ -14,7 +14,7 @@ from conformance.seal import Seal
 from conformance.services import EVENT
 from conformance.ven_bench import FIRST_CONTACT_S, VenBench
 from conformance.ven_tests.event import answer_to, answered, unanswered
-from oadr import build
+from oadr import EiResponse, build
 from oadr.event import CreatedEvent, Event
 from oadr.poll import Poll, Response
 from oadr.registration import CreatePartyRegistration
@@ -73,7 +73,7 @@ async def registers(bench: VenBench) -> None:
 )
 async def forged(bench: VenBench) -> None:
     since = bench.vtn.mark()
-    empty = build(Response(ven_id=bench.vtn.ven_id))
+    empty = build(Response(response=EiResponse(), ven_id=bench.vtn.ven_id))
     for how in FORGERIES:
         signed = seal_of(bench).close(empty)
         body = forge(how, signed, telling(bench, bench.price_event()))
