@@ -1,5 +1,6 @@
-"""The whole path where the VTN pushes, with every message signed on both sides (rule 514)."""
+"""The whole path by push, and with every message signed on both sides (rule 514)."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,19 +17,16 @@ vtn_certificates = ["certs/vtn-ecc.crt", "certs/vtn-rsa.crt"]
 
 
 @pytest.fixture
-def house(tmp_path: Path, signed: bool) -> Iterator[House]:
+def house(tmp_path: Path, push: bool, signed: bool) -> Iterator[House]:
     port = _free_port()
-    house = House(
-        tmp_path,
-        "sqlite:///vtn.db",
-        ven_settings=f"""
+    pushed = f"""
 [push]
 listen_host = "127.0.0.1"
 listen_port = {port}
 address = "https://127.0.0.1:{port}"
-{SIGNED if signed else ""}
-""",
-    )
+"""
+    settings = (pushed if push else "") + (SIGNED if signed else "")
+    house = House(tmp_path, "sqlite:///vtn.db", ven_settings=settings)
     try:
         house.open()
         yield house
@@ -36,8 +34,12 @@ address = "https://127.0.0.1:{port}"
         house.close()
 
 
-@pytest.mark.parametrize("signed", [False, True], ids=["unsigned", "signed"])
-def test_a_pushed_event_is_held_cancelled_and_reported(house: House, signed: bool) -> None:
+@pytest.mark.parametrize(
+    ("push", "signed"),
+    [(True, False), (True, True), (False, True)],
+    ids=["pushed", "pushed and signed", "signed"],
+)
+def test_an_event_is_held_cancelled_and_reported(house: House, push: bool, signed: bool) -> None:
     event = house.publish(kw=-60, starts_in_s=4, duration_s=120)
     house.wait("the VEN opts in", lambda: house.event(event.event_id).vens[0].opt)
     house.wait("the load falls", lambda: house.loads()[-1].reduction_w > 50_000)
@@ -52,5 +54,7 @@ def test_a_pushed_event_is_held_cancelled_and_reported(house: House, signed: boo
     )
     last = house.readings().starts_at[-1]
     house.wait("readings go on", lambda: house.readings().starts_at[-1] > last)
-    log = (house.folder / "vtn.log").read_text()
-    assert "oadrPoll" not in log
+    terms = json.loads(house.cli("ven", "status", "--json", "--config", house.folder / "ven.toml"))
+    assert terms["terms"].startswith("push https" if push else "pull")
+    assert terms["terms"].endswith("signed") is signed
+    assert terms["trouble"] == ""
