@@ -1,6 +1,7 @@
 """An unmodified openleadr VEN as a process of its own: prints what it sees, a JSON object a line.
 
 python openleadr_ven.py --url https://... --cert ven.crt --key ven.key --ca ca.crt --ven-id X
+    [--vtn-fingerprint AA:BB:..]
 """
 
 import argparse
@@ -25,7 +26,8 @@ async def run(options: argparse.Namespace) -> None:
         key=options.key,
         ca_file=options.ca,
         ven_id=options.ven_id,
-        disable_signature=True,
+        disable_signature=not options.vtn_fingerprint,
+        vtn_fingerprint=options.vtn_fingerprint,
         show_fingerprint=False,
     )
     readings = iter(range(1000, 10**6))
@@ -69,4 +71,5 @@ async def run(options: argparse.Namespace) -> None:
 parser = argparse.ArgumentParser()
 for name in ("url", "cert", "key", "ca", "ven-id"):
     parser.add_argument(f"--{name}", required=True)
+parser.add_argument("--vtn-fingerprint", help="sign, and verify what the VTN signs with this")
 asyncio.run(run(parser.parse_args()))

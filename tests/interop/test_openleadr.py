@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from certs import describe
 from oadr.fingerprint import fingerprint
 from tests.story.house import House
 
@@ -59,9 +60,18 @@ def peers() -> Iterator[list[Peer]]:
         peer.stop()
 
 
+@pytest.mark.parametrize("signed", [False, True])
 def test_an_openleadr_ven_registers_opts_in_and_reports_to_our_vtn(
-    house: House, peers: list[Peer]
+    house: House, peers: list[Peer], *, signed: bool
 ) -> None:
+    """With signatures, too: its own signer and verifier at the other end (rule 514)."""
+    more: dict[str, object] = {}
+    if signed:
+        settings = house.folder / "vtn.toml"
+        settings.write_text(
+            settings.read_text().replace("[operator]", 'signatures = "required"\n[operator]')
+        )
+        more["vtn_fingerprint"] = describe(house.folder / "certs" / "vtn-ecc.crt")[0].fingerprint
     house.open_vtn()
     ven = Peer(
         "openleadr_ven",
@@ -71,6 +81,7 @@ def test_an_openleadr_ven_registers_opts_in_and_reports_to_our_vtn(
         key=house.ven_cert.key,
         ca=house.folder / "certs" / "vtn-ca.crt",
         ven_id=house.ven_id,
+        **more,
     )
     peers.append(ven)
     house.wait("the openleadr VEN registers", house.registered)

@@ -36,6 +36,7 @@ async def test_a_ven_is_added_with_its_resources_and_groups(house):
         ({"ven_id": "0042"}, Conflict, "There is a VEN '0042' already"),
         ({"certificate_sha256": sha(1)}, Conflict, "that of the VEN '0042'"),
         ({"certificate_sha256": "AA:BB:CC:DD:EE:FF:00:11:22:33"}, Invalid, "64 hex digits"),
+        ({"certificate_der": b"another"}, Invalid, "do not belong together"),
         ({"groups": ("south",)}, Unknown, "no group 'south'"),
         ({"ven_id": " x"}, Invalid, "cannot be a venID"),
         ({"resources": ("x" * 256,)}, Invalid, "at most 255"),

@@ -121,8 +121,31 @@ def test_a_ven_is_let_in_by_its_certificate(office: Office, authority: Authority
     assert added["fingerprint"] == issued.fingerprint
     assert added["resources"] == ["roof"]
     assert added["state"] == "expected"
+    assert (added["certificate_known"], added["xml_signature"]) == (True, False)
     assert added["added_by"] == "anna"
     assert issued.fingerprint in office("vens", "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no certificate in PEM"),
+        (
+            "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n",
+            "there is a private key in it",
+        ),
+    ],
+)
+def test_a_file_that_is_no_certificate_lets_nobody_in(
+    office: Office, tmp_path: Path, text: str, sentence: str
+) -> None:
+    file = tmp_path / "ven.crt"
+    file.write_text(text)
+    answer = office("vens", "add", "other", "--cert", file)
+
+    assert answer.exit_code == 1
+    assert sentence in answer.stderr
+    assert list(office.desk.known) == []
 
 
 def test_a_full_fingerprint_may_be_written_with_colons(office: Office) -> None:
