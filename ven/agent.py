@@ -253,6 +253,7 @@ class Agent:
     def _answer_schedule(
         self, request: control.AskSchedule | control.AskCancelSchedule | control.AskSchedules
     ) -> control.Reply:
+        self._schedules.forget_over()
         match request:
             case control.AskSchedules():
                 return describe.schedules(self._state)

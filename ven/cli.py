@@ -328,13 +328,14 @@ def _status_at_rest(settings: Settings) -> control.Reply:
         credentials = None
     try:
         state = State.peek(settings.ven.state)
-    except StateFault:
+    except StateFault as fault:
+        has_run = settings.ven.state.exists()
         return control.VenStatus(
             at=agent.utc_now(),
             name=settings.ven.name,
             running=False,
             registered=False,
-            trouble="The VEN has never run; start it with 'ven run'.",
+            trouble=str(fault) if has_run else "The VEN has never run; start it with 'ven run'.",
             vtn_url=settings.vtn.url,
             fingerprint=credentials.fingerprint if credentials is not None else "",
         )

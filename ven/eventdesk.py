@@ -259,7 +259,7 @@ class EventDesk:
                 pass
             elif self._settings.opt.by == "createOpt" or known.qualified:
                 # Where an oadrCreateOpt was sent before, the VTN heeds no other (rule 206).
-                after = replace(after, qualified=True)
+                after = replace(after, qualified=True, answered=known.answered)
                 self._state.put_event(after)
                 self._tell_by_opt(known.event, opt, self._scope(known), wire_reason)
             else:
