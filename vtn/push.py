@@ -18,7 +18,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import aiohttp
 import structlog
@@ -35,7 +34,7 @@ from vtn.gateway import PUSHED, Gateway
 from vtn.listener import push_context
 from vtn.services.office import Caller, Office
 from vtn.services.poll import Outgoing, next_message
-from vtn.services.pushed import arrived, turned_down
+from vtn.services.pushed import arrived, not_arrived, turned_down
 
 log = structlog.get_logger()
 
@@ -177,9 +176,8 @@ class Pusher:
         if not entry.is_due(office.now()):
             return self._until_due(entry)
         caller = Caller(entry, PUSHED)
-        resend_after = timedelta(0) if line.failures else office.resend_after
         outgoing = await next_message(
-            office, caller, resend_after=resend_after, address=ven.push_address
+            office, caller, resend_after=office.resend_after, address=ven.push_address
         )
         if outgoing is None:
             return self._until_due(entry)
@@ -194,6 +192,7 @@ class Pusher:
                 reason=str(error),
                 again_in_s=round(wait_s, 1),
             )
+            await not_arrived(office, caller, outgoing)
             return wait_s
         line.failures = 0
         entry.unreachable = False
@@ -202,12 +201,12 @@ class Pusher:
     def _until_due(self, entry: Entry) -> float | None:
         if entry.due_at is None:
             return None
-        return max(0.0, (entry.due_at - self._office.now()).total_seconds())
+        wait_s = (entry.due_at - self._office.now()).total_seconds()
+        return wait_s if wait_s > 0 else FIRST_S  # what is put in meanwhile rings the bell
 
     def _failed(self, line: _Line) -> float:
         line.failures += 1
         line.entry.unreachable = True
-        line.entry.unconfirmed = None  # it shows nothing that a later message arrives
         longest_s = self._office.settings.openadr.push_retry_s
         wait_s = pause_s(line.failures, longest_s=longest_s, draw=self._draw)
         line.not_before_s = self._monotonic() + wait_s

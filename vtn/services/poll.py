@@ -33,6 +33,8 @@ class Outgoing:
     """Its number in the queue; None for oadrDistributeEvent, which is made fresh."""
     subjects: tuple[str, ...] = ()
     """The reportRequestIDs it is about."""
+    event_ids: tuple[str, ...] = ()
+    """The events in it."""
 
 
 async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
@@ -141,7 +143,11 @@ async def _events(
     office: Office, caller: Caller, connection: AsyncConnection, bookings: list[Booking]
 ) -> Outgoing:
     message = await distribution(office, caller, connection, bookings)
-    return Outgoing(kind="oadrDistributeEvent", body=oadr.build(message))
+    return Outgoing(
+        kind="oadrDistributeEvent",
+        body=oadr.build(message),
+        event_ids=tuple(event.event_id for event in message.events),
+    )
 
 
 def _due(booking: Booking, now: datetime, resend_after: timedelta) -> datetime | None:

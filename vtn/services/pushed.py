@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What follows when a message was pushed: it has arrived, or the VEN turned it down."""
+"""What follows when a message was pushed: it has arrived, it has not, or the VEN turned it down."""
 
 from oadr.response import EiResponse
 from vtn.records import RequestState
@@ -18,6 +18,19 @@ async def arrived(office: Office, caller: Caller) -> None:
     if over == caller.connection:
         async with office.store.write() as connection:
             await events.acknowledge(connection, caller.ven_id, modifications)
+
+
+async def not_arrived(office: Office, caller: Caller, outgoing: Outgoing) -> None:
+    """It waits again in its old place, and does not count as handed out.
+
+    Or a VEN that is away long enough would never be told of a cancellation (rule 52).
+    """
+    caller.entry.unconfirmed = None
+    async with office.store.write() as connection:
+        if outgoing.number is not None:
+            await outbox.take_back(connection, outgoing.number)
+        await events.take_back(connection, caller.ven_id, outgoing.event_ids)
+    office.directory.wake([caller.ven_id])
 
 
 async def turned_down(

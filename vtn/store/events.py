@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.event import Event, EventResponse
@@ -142,6 +142,24 @@ async def handed(
                 .where(*mine)
                 .values(handed_modification=event.modification_number, handed_at=at, attempts=1)
             )
+
+
+async def take_back(connection: AsyncConnection, ven_id: str, event_ids: Collection[str]) -> None:
+    """Events that were just handed out have not arrived: what does not arrive is no attempt."""
+    before = EventTargetRow.attempts > 1
+    await connection.execute(
+        update(EventTargetRow)
+        .where(
+            EventTargetRow.ven_id == ven_id,
+            EventTargetRow.event_id.in_(list(event_ids)),
+            EventTargetRow.attempts > 0,
+        )
+        .values(
+            attempts=EventTargetRow.attempts - 1,
+            handed_modification=case((before, EventTargetRow.handed_modification), else_=None),
+            handed_at=case((before, EventTargetRow.handed_at), else_=None),
+        )
+    )
 
 
 async def acknowledge(

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
@@ -96,6 +96,18 @@ async def hand_out(connection: AsyncConnection, number: int, *, at: datetime) ->
     body = await connection.scalar(select(MessageRow.body).where(MessageRow.number == number))
     assert body is not None
     return body.encode()
+
+
+async def take_back(connection: AsyncConnection, number: int) -> None:
+    """A message that was just handed out has not arrived: it is as before."""
+    await connection.execute(
+        update(MessageRow)
+        .where(MessageRow.number == number)
+        .values(
+            attempts=MessageRow.attempts - 1,
+            handed_at=case((MessageRow.attempts > 1, MessageRow.handed_at), else_=None),
+        )
+    )
 
 
 async def ask_no_more(connection: AsyncConnection, ven_id: str, subject: str) -> None:

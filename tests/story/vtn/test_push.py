@@ -437,6 +437,38 @@ async def test_what_is_not_taken_is_tried_again(vtn, open_ven, status):
     await ven.get(DistributeEvent)
 
 
+@pytest.mark.parametrize("wanted", ResponseRequired)
+async def test_what_does_not_arrive_is_no_attempt(vtn, open_ven, wanted, monkeypatch):
+    """Rule 52: a VEN that was away for long still hears of a cancellation."""
+    monkeypatch.setattr(push, "FIRST_S", 0.002)
+    ven = await open_ven()
+    record = await vtn.publish(response_required=wanted)
+    await ven.answer((await ven.get(DistributeEvent)).events[0])
+    ven.status = 503
+    await vtn.desk.cancel_event(record.event.event_id, by="anna")
+    asked = len(ven.requests)
+    await until("many attempts", lambda: len(ven.requests) > asked + 8)
+    delivery = (await vtn.desk.event(record.event.event_id)).deliveries["0042"]
+    assert delivery.attempts <= 2
+
+    ven.status = 200
+    message = await ven.get(DistributeEvent, 2)
+    assert message.events[0].modification_number == 1
+
+
+async def test_messages_keep_their_order_when_the_first_does_not_arrive(vtn, open_ven):
+    """Rules 301 and 309: our metadata before any event."""
+    ven = await open_ven(registers=False)
+    ven.status = 503
+    await ven.register()
+    await vtn.publish()
+    await until("some attempts", lambda: len(ven.requests) >= 3)
+    ven.status = 200
+
+    await ven.get(DistributeEvent)
+    assert [type(one) for one in ven.pushed] == [RegisterReport, DistributeEvent]
+
+
 async def test_an_endpoint_that_is_away_loses_nothing_over_a_restart_of_ours(vtn, open_ven, clock):
     ven = await open_ven()
     await ven.hang_up()
