@@ -249,7 +249,8 @@ def _run(
         results = asyncio.run(_until_stopped(run(table)))
     if told["sign"]:
         results = [
-            msgspec.structs.replace(result, name=f"{result.name} (signed)") for result in results
+            msgspec.structs.replace(result, name=f"{result.name}{report.SIGNED}")
+            for result in results
         ]
     found = run_of(results, device=device, product=product, started_at=started_at, scale=scale)
     out: Path | None = told["out"]
@@ -288,7 +289,7 @@ def list_tests(*, as_json: bool) -> None:
         show_json([{"name": test.name, "title": test.title, "rules": test.rules} for test in tests])
         return
     for test in tests:
-        show(f"{test.name:<26}{test.title}  [{', '.join(map(str, test.rules))}]")
+        show(f"{test.name:<28} {test.title}  [{', '.join(map(str, test.rules))}]")
 
 
 @main.command("compare")

@@ -3,10 +3,18 @@
 
 from collections.abc import Sequence
 
-from conformance.outcome import Outcome, Run
+import msgspec
+
+from conformance.outcome import Outcome, Run, run_of
 from conformance.pics import Statement, checked, pics_of
+from conformance.report import SIGNED
 from conformance.rules import RULES
 from conformance.side_by_side import compared
+
+NOT_SUPPORTED = """\
+Not supported, and not tested: XMPP as a transport (rules 38 in part, 507, 515) and the 2.0a profile
+(rules 7, 64, 69, 113, 506). Of the signature algorithms only those with SHA-256 are taken (514).
+"""
 
 HEAD = """\
 # Conformance to OpenADR 2.0b
@@ -14,7 +22,10 @@ HEAD = """\
 Written by `make conformance`; do not edit. An open harness (`oadr-conformance`) played a VEN
 against our VTN and a VTN against our VEN, and did the same with the unmodified openleadr 0.5.36.
 Tests carry the names of the certification; those that begin with X_ are our own. Every payload that
-came in during any test also went through the message checks. Numbers are those of the Profile
+came in during any test also went through the message checks. Ours were tested by pull and by push,
+and all of it once more with XML signatures in both directions, except for the tests X_HTTP_...:
+what those send is refused before any signature is looked at. Waits are those of the certification
+times the scale; the steps between them are real time. Numbers are those of the Profile
 Specification 1.1.
 """
 
@@ -29,8 +40,9 @@ def page(vtn: Run, ven: Run, peer_vtn: Run, peer_ven: Run, broken: str = "") -> 
         HEAD,
         ARGUMENT,
         "## Results\n",
-        _counts((vtn, ven, peer_vtn, peer_ven)),
-        "## What is not shown, or not kept\n",
+        _counts((*_ways(vtn), *_ways(ven), peer_vtn, peer_ven)),
+        "## What is not supported, not kept, or not shown\n",
+        NOT_SUPPORTED,
         _open_ends((vtn, ven)),
         "## Rule by rule\n",
         _rules(vtn, ven),
@@ -39,11 +51,33 @@ def page(vtn: Run, ven: Run, peer_vtn: Run, peer_ven: Run, broken: str = "") -> 
         parts += ["## Broken on purpose\n", broken]
     parts += [
         "## Side by side: VTN\n",
-        compared((vtn, peer_vtn)),
+        compared((*_ways(vtn), peer_vtn)),
         "## Side by side: VEN\n",
-        compared((ven, peer_ven)),
+        compared((*_ways(ven), peer_ven)),
     ]
     return "\n".join(parts)
+
+
+def _ways(run: Run) -> tuple[Run, ...]:
+    """A run as it was without and with signatures, each test under its plain name."""
+    plain = [test for test in run.tests if not test.name.endswith(SIGNED)]
+    signed = [
+        msgspec.structs.replace(test, name=test.name.removesuffix(SIGNED))
+        for test in run.tests
+        if test.name.endswith(SIGNED)
+    ]
+    ways = ((plain, run.product), (signed, f"{run.product}, signed"))
+    return tuple(
+        run_of(
+            tests,
+            device=run.device,
+            product=product,
+            started_at=run.started_at,
+            scale=run.scale,
+        )
+        for tests, product in ways
+        if tests
+    )
 
 
 def _counts(runs: Sequence[Run]) -> str:

@@ -9,6 +9,9 @@ from lxml import etree
 from conformance.errors import SetUpFault
 from conformance.outcome import Outcome, Run
 
+SIGNED = " (signed)"
+"""What the name of a test ends in that was tried with XML signatures."""
+
 
 def to_json(run: Run) -> bytes:
     """The run as indented JSON: the counts and the list of tests."""

@@ -53,7 +53,7 @@ class Show:
             return
         line = Text.assemble(
             (f"{_WORD[result.outcome]:<8}", _STYLE[result.outcome]),
-            f"{result.name:<24}{result.title}",
+            f"{result.name:<28} {result.title}",
         )
         if result.seen:
             line.append(f"\n{'':8}{result.seen}", style="dim")

@@ -2,6 +2,7 @@
 """The bench a VEN under test stands on: a VTN played by the harness, and who prepares the VEN."""
 
 import asyncio
+import contextlib
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from datetime import datetime, timedelta
 from conformance import drafts
 from conformance.adapter import VenAdapter
 from conformance.declaration import Ability, Start, Test, Transport
-from conformance.errors import NotRun, expect
+from conformance.errors import Failed, NotRun, expect
 from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
@@ -298,10 +299,13 @@ class VenBench:
 
     async def _registered(self) -> None:
         begin = self.vtn.start = self.vtn.mark()
+        if self.vtn.registered and not self.vtn.memory.offered:  # it was started a moment ago
+            with contextlib.suppress(Failed):
+                await self.vtn.received(RegisterReport, self.settle_s, rule=309, since=begin)
         if self.vtn.registered and self.vtn.memory.offered:
             try:
                 await self._alive()
-            except TimeoutError:
+            except (TimeoutError, ConnectionError, Failed):
                 self.vtn.forget()
             else:
                 return
@@ -312,7 +316,10 @@ class VenBench:
         await self.vtn.took_queue(self.settle_s)
 
     async def _alive(self) -> None:
-        """Raises TimeoutError where the VEN says nothing any more."""
+        """Raises where the VEN says nothing any more, or takes no push."""
+        if self.transport is Transport.PUSH:
+            await self.vtn.distribute()
+            return
         async with asyncio.timeout(self.settle_s):
             await self.vtn.anything()
 

@@ -73,6 +73,14 @@ def test_the_certification_tests_of_a_vtn_are_there_by_pull_and_push(number):
     assert push in VTN_TESTS
 
 
+@pytest.mark.parametrize("number", CERTIFICATION.split())
+def test_the_certification_tests_of_a_ven_are_there_by_pull_and_push(number):
+    letter = "NEPR"[int(number[0])]
+
+    assert f"{letter}1_{number}_TH_VTN" in VEN_TESTS
+    assert f"{letter}0_{int(number) + 5000}_TH_VTN" in VEN_TESTS
+
+
 def test_tests_are_chosen_by_the_beginning_of_their_names():
     names = [test.name for test in chosen(VTN_TESTS.values(), ["N1_001"])]
 
