@@ -464,7 +464,10 @@ class VtnPlayer:
             await self._arrived.wait()
 
     async def took_queue(self, within_s: float) -> None:
-        """Come back when everything queued has been fetched by the VEN."""
+        """Come back when everything queued has been fetched by the VEN, or pushed to it."""
+        if self._pushing is not None:
+            await self._pushing
+            self._pushing = None
         deadline = asyncio.get_running_loop().time() + within_s
         while self._queue:
             left = deadline - asyncio.get_running_loop().time()
