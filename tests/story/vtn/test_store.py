@@ -15,7 +15,11 @@ from oadr.replay import Nonce
 from oadr.report import ReportRequest, SpecifierPayload
 from tests.story.vtn.utility import utility, values
 from vtn.errors import NotAtHead, StoreError, StoreUnavailable
+from vtn.gateway import PUSHED
 from vtn.records import Point, Samples
+from vtn.services.office import Caller
+from vtn.services.poll import next_message
+from vtn.services.pushed import not_arrived
 from vtn.store import Store, audit, measurements, migrate, outbox, reports, vens
 from vtn.store import engine as engine_module
 from vtn.store.engine import revision
@@ -122,6 +126,28 @@ async def test_a_nonce_is_kept_once_until_it_is_forgotten(house, clock):
     assert {each.sender for each in await nonces.recall(clock.now())} == {"0042", "0043"}
     await nonces.forget(clock.now() + timedelta(seconds=5))
     assert list(await nonces.recall(clock.now())) == [other]
+
+
+async def test_what_is_taken_back_was_never_handed_out(house, clock):
+    await house.registered()
+    record = await house.publish()
+    caller = Caller(house.office.directory.by_id("0042"), PUSHED)
+
+    async def delivery():
+        return (await house.desk.event(record.event.event_id)).deliveries["0042"]
+
+    first = await next_message(house.office, caller, resend_after=timedelta(seconds=10))
+    assert first is not None
+    assert ((await delivery()).attempts, (await delivery()).handed_at) == (1, clock.now())
+    await not_arrived(house.office, caller, first)
+    assert ((await delivery()).attempts, (await delivery()).handed_at) == (0, None)
+
+    await house.desk.request_reregistration("0042", by="anna")
+    for _ in range(2):  # it goes first each time
+        message = await next_message(house.office, caller, resend_after=timedelta(seconds=10))
+        assert message is not None
+        assert message.kind == "oadrRequestReregistration"
+        await not_arrived(house.office, caller, message)
 
 
 async def test_two_updates_of_one_request_at_once_are_both_counted(house, clock):
