@@ -184,6 +184,8 @@ class Agent:
                     group.create_task(self._outbox.run())
                     group.create_task(self._reporting.run(partial(make_reporter, self._reporting)))
                     group.create_task(self._until_ended(self._end.rings))
+                    if self._seal is not None:
+                        group.create_task(self._registrar.mind_unproven())
             except* NotRegistered as lost:
                 log.warning("registration_lost", why=str(_first(lost)))
                 self._state.forget_registration()

@@ -16,7 +16,7 @@ import oadr
 from oadr.poll import Response
 from oadr.vocabulary import ServiceName
 from ven.config import VtnSettings
-from ven.errors import Overloaded, Stumbled, TurnedAway, Unreachable, Unusable
+from ven.errors import Overloaded, Stumbled, TurnedAway, Unproven, Unreachable, Unusable
 
 log = structlog.get_logger()
 
@@ -125,7 +125,7 @@ class VtnClient:
                 request_id=error.request_id,
             ) from error
         except oadr.errors.Unproven as error:
-            raise Unreachable(f"{url}: the answer is ignored (rule 514): {error}") from error
+            raise Unproven(f"{url}: the answer is ignored (rule 514): {error}") from error
         except oadr.OadrError as error:
             raise Unreachable(f"{url}: the answer is not OpenADR 2.0b: {error}") from error
 

@@ -7,7 +7,8 @@ Fault
     ├── StateFault           the VEN's own store cannot be opened, or another VEN runs on it
     ├── VtnFault             what the VTN did with a message
     │   ├── Unreachable      no usable answer this time: the same message may be sent again
-    │   │   └── Overloaded   the VTN asked for quiet (HTTP 503)
+    │   │   ├── Overloaded   the VTN asked for quiet (HTTP 503)
+    │   │   └── Unproven     signatures are asked for, and the answer proves nothing (rule 514)
     │   ├── TurnedAway       an HTTP status that sending again at once does not change
     │   │   └── Stumbled     HTTP 500: the VTN failed at this very message
     │   ├── Unusable         an answer valid by the schema that cannot be acted on
@@ -46,6 +47,10 @@ class Unreachable(VtnFault):
 
 class Overloaded(Unreachable):
     """The VTN asked for quiet (HTTP 503)."""
+
+
+class Unproven(Unreachable):
+    """Somebody answers, but nothing shows that it is the VTN (rule 514): the answer is ignored."""
 
 
 class TurnedAway(VtnFault):

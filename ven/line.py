@@ -19,7 +19,7 @@ import oadr
 from oadr.registration import RequestReregistration
 from oadr.vocabulary import ServiceName
 from ven.bell import Bell
-from ven.errors import Declined, NotRegistered, TurnedAway, Unreachable
+from ven.errors import Declined, NotRegistered, TurnedAway, Unproven, Unreachable
 from ven.retry import BackOff
 
 log = structlog.get_logger()
@@ -59,6 +59,8 @@ class Line:
         self.last_answer_at: datetime | None = None
         self.trouble = ""
         """Why the last message was not answered; empty while all is well."""
+        self.is_unproven = False
+        """Whether there are answers, but they prove nothing (rule 514)."""
         self.changed = Bell()
         """Rung when the line goes down or comes back."""
 
@@ -131,6 +133,7 @@ class Line:
         delay_s = self._back_off.delay_s(self._failures, self._draw)
         self._next_at = self._monotonic() + delay_s
         self.trouble = str(error)
+        self.is_unproven = isinstance(error, Unproven)
         log.warning("vtn_unreachable", why=str(error), next_try_in_s=round(delay_s, 1))
         if before == 0:
             self.changed.ring()
@@ -141,4 +144,5 @@ class Line:
             log.info("vtn_answers_again", after_failures=self._failures)
             self._failures = 0
             self.trouble = ""
+            self.is_unproven = False
             self.changed.ring()

@@ -108,6 +108,24 @@ class Registrar:
                 raise
             self._keep(created, metadata_sent=registration.metadata_sent)
 
+    async def mind_unproven(self) -> None:
+        """Register again when answers prove nothing any more, until cancelled.
+
+        A VTN that has forgotten this VEN does not know that it must sign, and so cannot tell it.
+        Raises NotRegistered.
+        """
+        while True:
+            seen = self._line.changed.rings
+            if self._line.is_unproven:
+                log.info("registers_again", why=self._line.trouble)
+                try:
+                    await self.again()
+                except NotRegistered:
+                    raise
+                except (Declined, TurnedAway, Unusable) as fault:
+                    log.warning("reregistration_refused", why=str(fault))
+            await self._line.changed.wait(seen, at_most_s=self._settings.vtn.register_again_s)
+
     async def cancel(self) -> None:
         """A person takes the VEN out: tell the VTN, forget it, and stay out (test N1_0030)."""
         registration = self._state.registration()

@@ -1,6 +1,7 @@
 """What a VTN may push, and what a VEN makes of it; sockets are in tests/story/test_ven_push.py."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from oadr.poll import Poll, Response
 from oadr.registration import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
+    CreatePartyRegistration,
     RequestReregistration,
 )
 from oadr.report import (
@@ -22,11 +24,12 @@ from oadr.report import (
     UpdatedReport,
     UpdateReport,
 )
+from oadr.response import EiResponse
 from oadr.vocabulary import ServiceName
 from tests.unit.ven.makers import distribute, event
 from tests.unit.ven.requests import usage_request
 from ven.config import PushSettings
-from ven.errors import RegistrationEnded
+from ven.errors import NotRegistered, RegistrationEnded, Unproven
 from ven.listener import service_of
 from ven.push import PushDesk, PushTalk
 
@@ -242,3 +245,34 @@ async def test_an_allocated_ven_id_is_registered_with(make_ven):  # test N1_0025
 def test_a_push_address_that_is_no_https_is_refused():
     with pytest.raises(ValueError, match="must begin with https"):
         PushSettings(listen_port=0, address="http://ven.example")
+
+
+@pytest.mark.parametrize("knows_the_ids", [True, False])
+async def test_a_vtn_that_forgot_the_ven_and_does_not_sign_is_registered_with_again(
+    make_ven, knows_the_ids
+):
+    ven = make_ven(signature={"sign": True, "vtn_certificates": ["vtn.crt"]})  # rule 514
+
+    def poll(_):
+        if not ven.vtn.of(CreatePartyRegistration):
+            raise Unproven("The answer is ignored.")
+
+    def create(message):
+        if message.registration_id and not knows_the_ids:
+            return replace(
+                ven.vtn.created(EiResponse(response_code="452"), known=False), vtn_id="vtn"
+            )
+        return None
+
+    ven.vtn.script = {Poll: poll, CreatePartyRegistration: create}
+    minding = asyncio.create_task(ven.registrar.mind_unproven())
+    await ven.poller.poll()
+    for _ in range(50):
+        await asyncio.sleep(0)
+
+    (message,) = ven.vtn.of(CreatePartyRegistration)
+    assert (message.registration_id, message.xml_signature) == ("reg-1", True)
+    assert minding.done() is not knows_the_ids
+    minding.cancel()
+    (result,) = await asyncio.gather(minding, return_exceptions=True)
+    assert knows_the_ids or isinstance(result, NotRegistered)

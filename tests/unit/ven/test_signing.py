@@ -11,7 +11,7 @@ from oadr.response import EiResponse
 from oadr.signature import Signer, Verifier
 from tests.unit.ven.makers import settings
 from ven.client import VtnClient
-from ven.errors import CredentialFault, Unreachable
+from ven.errors import CredentialFault, Unproven
 from ven.signing import NonceFile, Seal
 from ven.state import State
 
@@ -107,7 +107,7 @@ async def test_another_certificate_of_the_same_authority_proves_nothing(here, au
 
 async def test_an_answer_that_is_not_signed_is_no_answer(here, clock):
     client = VtnClient(here.vtn, None, now=clock.now, seal=await Seal.of(here, now=clock.now))
-    with pytest.raises(Unreachable, match=r"ignored \(rule 514\)"):
+    with pytest.raises(Unproven, match=r"ignored \(rule 514\)"):
         await client._parsed("https://vtn.example", oadr.build(ANSWER))
 
 
