@@ -49,6 +49,9 @@ log = structlog.get_logger()
 LARGE_BYTES = 16 * 1024
 """Longer bodies are read in a thread, so that one message does not hold up all others."""
 
+_SIGNATURE = b"SignatureValue"
+"""Stands in every signed payload."""
+
 _Handler = Callable[[Office, Caller, Any], Awaitable[oadr.Message | bytes]]
 
 SERVICES: Mapping[ServiceName, Mapping[type, _Handler]] = {
@@ -146,22 +149,22 @@ class Gateway:
         if peer.certificate is not None:
             entry = self._office.directory.by_certificate(peer.certificate)
         proof = self._proof
-        signs = proof is not None and entry is not None and proof.asks(entry.ven)
+        asked = proof is not None and entry is not None and proof.asks(entry.ven)
         try:
-            if signs or len(body) > LARGE_BYTES:
-                content, proven = await self._read(body, entry, peer.der)
+            if asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
+                content, signed = await self._read(body, entry, peer.der)
             else:  # nothing to wait for: most messages are polls
                 content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
-                proven = False
+                signed = False
                 if isinstance(content, CreatePartyRegistration) and content.xml_signature:
-                    content, proven = await self._read(body, entry, peer.der)
+                    content, signed = await self._read(body, entry, peer.der)
         except InvalidContent as error:
-            content, proven = error, False
+            content, signed = error, False
         if isinstance(content, InvalidContent):
             reply = self._unusable(content, peer.certificate)
         else:
             reply = await self._act(service, content, peer)
-        if proof is None or entry is None or not (signs or proven):
+        if proof is None or entry is None or not (asked or signed):
             return reply
         return await self._sealed(proof, entry.ven, reply, peer.der)
 
@@ -243,7 +246,7 @@ class Gateway:
     async def _read(
         self, body: bytes, entry: Entry | None, der: bytes | None
     ) -> tuple[oadr.Message | InvalidContent, bool]:
-        """The message, and whether a signature vouches for it. Raises Refused, StoreUnavailable."""
+        """The message, and whether it bears a good signature. Raises Refused, StoreUnavailable."""
         large = len(body) > LARGE_BYTES
         most = self._office.settings.openadr.max_bytes
         proof = self._proof
@@ -258,10 +261,9 @@ class Gateway:
             opened = await asyncio.to_thread(proof.open, body, entry.ven, der, max_bytes=most)
         else:
             opened = proof.open(body, entry.ven, der, max_bytes=most)
-        if opened.verified is None:
-            return opened.content, False
-        await proof.admit(self._office, entry.ven, opened.verified)
-        return opened.content, True
+        if opened.verified is not None:
+            await proof.admit(self._office, entry.ven, opened.verified)
+        return opened.content, opened.signed
 
     def _refusal(
         self,

@@ -3,10 +3,12 @@
 
                               off        when the VEN signs              required
     registers as signing      459        must sign from that on          as everybody
-    everybody else            as is      as is, a signature unread       must sign
+    everybody else            as is      as is; signed answers to signed must sign
 
-A message without proof is answered 403 and nothing else. The certificate that counts is the
-registered one, which is also that of the connection; what KeyInfo says is never read.
+Who need not sign and does is answered signed where the signature is good: a VEN whose registration
+we have lost would else ignore the very answer that tells it so. A message without proof, where it
+is asked for, is answered 403 and nothing else. The certificate that counts is the registered one,
+which is also that of the connection; what KeyInfo says is never read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import oadr
 from oadr.codec import Element
-from oadr.errors import BadSignature, InvalidContent, UnusableKey
+from oadr.errors import BadSignature, InvalidContent, Unproven, UnusableKey
 from oadr.registration import CreatePartyRegistration
 from oadr.replay import Nonce, NonceWindow
 from oadr.signature import Signer, Verified, Verifier, verifier_of
@@ -37,6 +39,8 @@ class Opened:
     content: oadr.Message | InvalidContent
     verified: Verified | None = None
     """None where no signature was asked for."""
+    signed: bool = False
+    """Whether it bears a good signature, asked for or not."""
 
 
 class Proof:
@@ -60,12 +64,18 @@ class Proof:
         promises signatures must itself be signed. Raises Refused; `admit` must follow.
         """
         root = oadr.checked(body, max_bytes=max_bytes)
-        if not self.asks(ven):
+        asked = self.asks(ven)
+        if not asked:
             content = _content(root[-1])
-            if not (isinstance(content, CreatePartyRegistration) and content.xml_signature):
-                return Opened(content=content)
-        verified = _verifier(ven.certificate_der or der).verify(root)
-        return Opened(content=_content(verified.signed_object), verified=verified)
+            asked = isinstance(content, CreatePartyRegistration) and content.xml_signature
+        try:
+            verified = _verifier(ven.certificate_der or der).verify(root)
+        except Unproven:
+            if asked:
+                raise
+            return Opened(content=content)
+        content = _content(verified.signed_object)
+        return Opened(content=content, verified=verified if asked else None, signed=True)
 
     async def admit(self, office: Office, ven: Ven, verified: Verified) -> None:
         """Let a verified message count, this once; its nonce is on the disk when this returns.

@@ -214,7 +214,7 @@ def _automatic(
                 granularity=granularity,
                 report_back=max(timedelta(seconds=office.settings.reports.back_s), granularity),
                 interval=ReportInterval(starts_at=start, duration=timedelta(0)),
-                payloads=tuple(SpecifierPayload(r_id=one.r_id, unit=one.unit) for one in points),
+                payloads=tuple(SpecifierPayload(r_id=one.r_id) for one in points),
             )
             asked.append(
                 RequestRecord(

@@ -20,6 +20,7 @@ from oadr.registration import (
     CancelPartyRegistration,
     CreatedPartyRegistration,
     CreatePartyRegistration,
+    QueryRegistration,
 )
 from oadr.report import RegisteredReport, RegisterReport
 from oadr.response import EiResponse
@@ -264,15 +265,26 @@ async def test_large_signed_messages_are_taken_too(vtn):
     assert len(series) == 225
 
 
-async def test_a_ven_that_promised_nothing_may_sign_and_nobody_looks(vtn):
+async def test_a_ven_that_signs_is_told_in_a_signed_answer_that_it_is_not_registered(vtn):
+    """Or it would ignore that, and never register again."""
     ven = await vtn.signing_ven()
+    reply = await ven.say(POLL, Poll(ven_id="0042"), Response)
+    assert reply.response.response_code == "463"
+
+    query = QueryRegistration(request_id="q")
+    assert (await ven.say(ServiceName.REGISTER_PARTY, query, CreatedPartyRegistration)).response.ok
+
+
+async def test_a_ven_that_promised_nothing_is_served_whatever_its_signature_is_worth(vtn):
+    ven, other = await vtn.signing_ven(), await vtn.signing_ven("0043")
     plain = oadr.build(CreatePartyRegistration(request_id="r", ven_id="0042"))
     assert (await ven.send(ServiceName.REGISTER_PARTY, plain)).status == 200
 
-    signed = ven.signer.sign(ven.poll_body, now=vtn.clock.now() - timedelta(days=1))
-    answer = await ven.send(POLL, signed)
+    forged = other.signer.sign(ven.poll_body, now=vtn.clock.now())
+    answer = await ven.send(POLL, forged)
     assert answer.status == 200
     assert b"Signature" not in answer.body
+    assert (await ven.send(POLL, ven.poll_body)).status == 200
 
 
 async def test_everybody_signs_where_that_is_required(vtn):
