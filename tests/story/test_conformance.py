@@ -20,6 +20,7 @@ from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Outcome
 from conformance.runner import run_vtn
+from conformance.seal import Seal
 from conformance.vtn_player import VEN_ID, VTN_ID, VtnPlayer
 from conformance.wire import Client, Keys, Server, client_context, server_context
 
@@ -153,12 +154,16 @@ class OwnVtn:
         await self.player.distribute()
 
 
-async def try_own_vtn(credentials, only, *, spoil=None, push=False):
+async def try_own_vtn(credentials, only, *, spoil=None, push=False, signed=False):
     examiner = Examiner(memory=Memory(from_vtn=False, vtn_id=VTN_ID), now=drafts.utc_now)
     player = VtnPlayer(examiner, poll_s=1, market_context="http://market.example/one")
     if spoil is not None:
         spoil(player)
     keys = Keys(cert=credentials.vtn.certificate, key=credentials.vtn.key, ca=credentials.ca)
+    ven_keys = Keys(cert=credentials.ven.certificate, key=credentials.ven.key, ca=credentials.ca)
+    seal = Seal(keys, [ven_keys.cert]) if signed else None
+    examiner.seal = seal
+    close = seal.close if seal is not None else None
     results = []
 
     class Listener:
@@ -169,17 +174,18 @@ async def try_own_vtn(credentials, only, *, spoil=None, push=False):
             results.append(result)
 
     player.transport = Transport.PUSH if push else Transport.PULL
-    player.push_client = lambda address: Client(address, client_context(keys), [])
+    player.push_client = lambda address: Client(address, client_context(keys), [], close)
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(
-            Server("127.0.0.1", 0, server_context(keys), player.handle, [])
+            Server("127.0.0.1", 0, server_context(keys), player.handle, [], close=close)
         )
         setup = vtn_bench.VtnSetUp(
             url=f"https://127.0.0.1:{server.port}",
-            keys=Keys(cert=credentials.ven.certificate, key=credentials.ven.key, ca=credentials.ca),
+            keys=ven_keys,
             adapter=OwnVtn(player),
             scale=0.02,
             ven_id=VEN_ID,
+            seal=Seal(ven_keys, [keys.cert]) if signed else None,
             push_host="127.0.0.1:0" if push else "",
             push_keys=keys,
         )
@@ -206,6 +212,41 @@ async def test_the_same_steps_serve_push(credentials):
     troubles = {name: one.seen for name, one in found.items() if one.outcome is not Outcome.PASSED}
     assert troubles == {}
     assert len(found) == len(only)
+
+
+@pytest.mark.parametrize("push", [False, True], ids=["pull", "push"])
+async def test_the_same_steps_serve_signed_messages(credentials, push):
+    only = ["N0_5020", "A_E2_0430"] if push else ["N1_0020", "A_E3_0430"]
+
+    found = await try_own_vtn(credentials, only, push=push, signed=True)
+
+    troubles = {name: one.seen for name, one in found.items() if one.outcome is not Outcome.PASSED}
+    assert troubles == {}
+    assert len(found) == len(only)
+
+
+async def test_a_vtn_that_signs_but_believes_anybody_is_found_out(credentials):
+    only = ["X_514_FORGED", "X_514_OLD", "X_514_REPLAY"]
+
+    found = await try_own_vtn(credentials, only, signed=True)
+
+    assert [one.outcome for one in found.values()] == [Outcome.FAILED] * len(only)
+    assert all("a payload in answer to a message" in one.seen for one in found.values())
+
+
+async def test_a_vtn_that_does_not_sign_is_found_out(credentials):
+    def spoil(player):
+        whole = player.handle
+
+        async def unsigned(incoming):
+            return replace(await whole(incoming), as_it_is=True)
+
+        player.handle = unsigned
+
+    found = await try_own_vtn(credentials, ["E1_1050"], spoil=spoil, signed=True)
+
+    assert found["E1_1050_TH_VEN"].outcome is Outcome.FAILED
+    assert "rule 514" in found["E1_1050_TH_VEN"].seen
 
 
 async def test_a_vtn_that_forgets_an_event_is_found_out(credentials):
