@@ -2,6 +2,8 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import oadr
 from oadr.report import RegisterReport, ReportInterval, SpecifierPayload
@@ -167,3 +169,14 @@ def test_no_two_points_have_one_name():  # rule 308
     assert len(names) == len(set(names))
     specifiers = [report.report_specifier_id for report in found]
     assert len(specifiers) == len(set(specifiers))
+
+
+@given(st.integers(min_value=-(10**6), max_value=10**6), st.integers(min_value=0, max_value=10**6))
+def test_a_history_is_never_of_the_future_nor_of_what_is_gone(shift_s, length_s):
+    interval = ReportInterval(
+        starts_at=START + timedelta(seconds=shift_s), duration=timedelta(seconds=length_s)
+    )
+    start, end = offers.history_span(history(interval=interval), START)
+    assert start >= START - offers.KEPT
+    assert end <= START
+    assert not length_s or end - start <= interval.duration

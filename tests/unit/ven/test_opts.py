@@ -3,6 +3,8 @@
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from oadr.event import CreatedEvent
 from oadr.opt import Availability, CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
@@ -12,6 +14,7 @@ from oadr.target import Target
 from oadr.vocabulary import OptReason, OptType
 from tests.unit.ven.makers import START, distribute, event
 from ven.errors import UnknownEvent, UnknownOpt
+from ven.opting import by_schedule
 from ven.state import State
 
 HOUR = timedelta(hours=1)
@@ -208,3 +211,32 @@ async def test_an_opt_the_vtn_refuses_is_not_sent_for_ever(ven):
     assert not ven.state.answers()
     assert len(ven.vtn.of(CreateOpt)) == 1
     assert not ven.vtn.of(Poll)
+
+
+def test_schedules_are_the_sites_own_and_outlast_a_registration(ven):  # rule 407 is about the VTN
+    ven.schedules.put(OUT, [stretch()], opt_id="night")
+    ven.state.forget_everything()
+    assert [each.opt_id for each in ven.schedules.all()] == ["night"]
+    assert not ven.state.answers()
+
+
+MINUTES = st.integers(min_value=-300, max_value=300)
+LENGTHS = st.integers(min_value=0, max_value=120)  # 0 is open-ended
+
+
+@given(MINUTES, LENGTHS, LENGTHS)
+def test_an_event_meets_a_schedule_where_they_have_a_minute_in_common(shift, opted, asked):
+    schedule = CreateOpt(
+        opt_id="o",
+        opt_type=OUT,
+        opt_reason="x-schedule",
+        ven_id="ven",
+        schedule=(stretch(START + timedelta(minutes=shift), timedelta(minutes=opted)),),
+        created_at=START,
+        request_id="r",
+        target=Target(ven_ids=("ven",)),
+    )
+    minutes = {shift + m for m in range(opted or 1000)}  # far past whatever is asked
+    wanted = set(range(asked or 1000))
+    found = by_schedule(event(length_s=60 * asked), [schedule])
+    assert (found is not None) is bool(minutes & wanted)
