@@ -47,7 +47,17 @@ _SERVICES = (
     ("OadrPoll and TLS", ("G1_",)),
     ("TLS with push", ("G0_",)),
     ("XML signatures", ("X_514",)),
+    ("Mutual TLS 1.2", ("G1_4005", "G1_4010", "G0_9005", "G0_9010")),
+    ("Signal ELECTRICITY_PRICE/price", ("E1_1020", "E0_6020")),
+    ("Signal LOAD_DISPATCH/setpoint", ("E1_1025", "E0_6025")),
+    ("Signal SIMPLE beside another", ("E1_1040", "E0_6040")),
+    ("Baseline", ("E1_1027", "E0_6027")),
+    ("Report METADATA", ("R1_3070", "R1_3080", "R1_3090", "R0_8070", "R0_8080", "R0_8090")),
+    ("Report TELEMETRY_STATUS", ("R1_3010", "R1_3020", "R0_8010", "R0_8020")),
+    ("Report TELEMETRY_USAGE", ("R1_3150", "R1_3160", "R0_8150", "R0_8160")),
+    ("Report HISTORY_USAGE", ("R1_3130", "R1_3140", "R0_8130", "R0_8140")),
 )
+"""Item of the PICS -> how the names of its tests begin."""
 
 
 def pics_of(run: Run) -> Pics:
@@ -140,6 +150,7 @@ def to_markdown(pics: Pics) -> str:
         f"# PICS: {pics.product} ({pics.device.upper()}), OpenADR 2.0b",
         "",
         f"Filled by oadr-conformance from {pics.made_from}.",
+        "Not tested, and so not declared: XMPP, and the 2.0a profile.",
         "A line says yes only where a test that pins it ran and passed. Names that end in (signed)",
         "are of tests repeated with XML signatures, and all but X_HTTP_... are: what those send is",
         "refused before any signature is looked at.",
