@@ -29,8 +29,18 @@ times the scale; the steps between them are real time. Numbers are those of the 
 Specification 1.1.
 """
 
-ARGUMENT = """\
-To run it against another product: `oadr-conformance vtn --help`, `oadr-conformance ven --help`.
+HOW_TO = """\
+To test another product, from nothing but its address and certificates:
+
+    oadr-conformance vtn --url https://vtn.example:8443 --ven-id 0042 \\
+        --cert ven.crt --key ven.key --ca ca.crt --out results
+    oadr-conformance ven --listen 0.0.0.0:8443 --url https://harness.example:8443 \\
+        --cert vtn.crt --key vtn.key --ca ca.crt --out results
+
+It prompts a person where the device has to be prepared; a small class does so by itself
+(`--adapter module:Class`; conformance/adapters/openleadr_vtn.py is the example to copy). Push is
+tested with `--push-listen` or `--push`, signatures with `--sign --device-cert FILE`. Waits are real
+time unless `--scale` says otherwise.
 """
 
 
@@ -38,7 +48,7 @@ def page(vtn: Run, ven: Run, peer_vtn: Run, peer_ven: Run, broken: str = "") -> 
     """The whole page; `broken` is the account of rules that were broken on purpose."""
     parts = [
         HEAD,
-        ARGUMENT,
+        HOW_TO,
         "## Results\n",
         _counts((*_ways(vtn), *_ways(ven), peer_vtn, peer_ven)),
         "## What is not supported, not kept, or not shown\n",
