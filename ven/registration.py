@@ -106,7 +106,8 @@ class Registrar:
                 if fault.response_code == _UNKNOWN_ID:
                     raise NotRegistered(str(fault), response_code=_UNKNOWN_ID) from fault
                 raise
-            self._keep(created, metadata_sent=registration.metadata_sent)
+            current = self._state.registration() or registration  # its metadata may be there by now
+            self._keep(created, metadata_sent=current.metadata_sent)
 
     async def mind_unproven(self) -> None:
         """Register again when answers prove nothing any more, until cancelled.
