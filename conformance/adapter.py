@@ -115,13 +115,14 @@ class VenAdapter(Protocol):
         self,
         opt_id: str,
         starts_at: datetime,
-        ends_at: datetime,
+        ends_at: datetime | None,
         *,
         opt_in: bool,
         device_class: str = "",
     ) -> None:
         """A person says when the site is (not) available, or just its devices of one class.
 
+        With `ends_at` None it is until further notice.
         `opt_id` is what the VEN calls it on the wire; several schedules may share one.
         """
 

@@ -195,16 +195,17 @@ class PersonVen:
         self,
         opt_id: str,
         starts_at: datetime,
-        ends_at: datetime,
+        ends_at: datetime | None,
         *,
         opt_in: bool,
         device_class: str = "",
     ) -> None:
         only = f" for devices of the class {device_class} alone" if device_class else ""
+        end = f"{ends_at:%Y-%m-%d %H:%M:%S} UTC" if ends_at is not None else "further notice"
         await _ask(
             f"At the VEN send an opt schedule under the optID {opt_id}: "
             f"{'optIn' if opt_in else 'optOut'} from "
-            f"{starts_at:%Y-%m-%d %H:%M:%S} to {ends_at:%Y-%m-%d %H:%M:%S} UTC{only}."
+            f"{starts_at:%Y-%m-%d %H:%M:%S} UTC to {end}{only}."
         )
 
     async def cancel_opt_schedule(self, opt_id: str) -> None:

@@ -64,7 +64,7 @@ class OpenleadrVen:
         self,
         opt_id: str,
         starts_at: datetime,
-        ends_at: datetime,
+        ends_at: datetime | None,
         *,
         opt_in: bool,
         device_class: str = "",

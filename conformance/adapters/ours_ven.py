@@ -111,12 +111,14 @@ class OursVen:
         self,
         opt_id: str,
         starts_at: datetime,
-        ends_at: datetime,
+        ends_at: datetime | None,
         *,
         opt_in: bool,
         device_class: str = "",
     ) -> None:
-        times = ("--from", write_instant(starts_at), "--to", write_instant(ends_at))
+        times = ["--from", write_instant(starts_at)]
+        if ends_at is not None:
+            times += ["--to", write_instant(ends_at)]
         only = ("--device-class", device_class) if device_class else ()
         way = "--in" if opt_in else "--out"
         await self._ask("opt", "schedule", way, *times, "--id", opt_id, *only)

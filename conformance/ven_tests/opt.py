@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiOpt of a VEN: P1 by pull, P0 by push."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from conformance import drafts
 from conformance.declaration import Ability, ven_test
-from conformance.errors import expect
+from conformance.errors import NotRun, expect
 from conformance.ven_bench import VenBench
+from conformance.ven_tests.event import answered
 from oadr.opt import CancelOpt, CreateOpt
+from oadr.target import Target
 from oadr.vocabulary import OptType
 
 HOUR = timedelta(hours=1)
@@ -22,24 +25,25 @@ async def scheduled(
     opt: OptType = OptType.OPT_OUT,
     delay: timedelta = HOUR,
     devices: str = "",
+    length: timedelta = HOUR,
 ) -> CreateOpt:
-    """A person says when the site is not there -> the oadrCreateOpt."""
+    """A person says when the site is not there -> the oadrCreateOpt; zero length has no end."""
     starts_at = bench.after(delay)
     since = bench.vtn.mark()
     await bench.ven.opt_schedule(
         opt_id,
         starts_at,
-        starts_at + HOUR,
+        starts_at + length if length else None,
         opt_in=opt is OptType.OPT_IN,
         device_class=devices,
     )
     message = await bench.vtn.received(CreateOpt, bench.settle_s, rule=200, since=since)
     expect(
         message.opt_type is opt
-        and [(one.starts_at, one.duration) for one in message.schedule] == [(starts_at, HOUR)],
+        and [(one.starts_at, one.duration) for one in message.schedule] == [(starts_at, length)],
         rule=200,
         seen=f"{message.opt_type} with {message.schedule}",
-        wanted=f"{opt} for an hour from {starts_at:%H:%M:%S} on",
+        wanted=f"{opt} from {starts_at:%H:%M:%S} on for {length}",
     )
     expect(message.opt_id == opt_id, rule=204, seen=f"optID {message.opt_id}", wanted=opt_id)
     expect(message.event is None, rule=206, seen="a qualified event", wanted="a schedule alone")
@@ -161,3 +165,43 @@ async def unknown_at_the_vtn(bench: VenBench) -> None:
     other = drafts.fresh("opt")
     await scheduled(bench, other)  # and the VEN goes on
     await taken_back(bench, other)
+
+
+@ven_test(
+    pull="X_210_OPEN",
+    title="A schedule without an end has zero duration",
+    rules=(210, 200),
+    needs=SCHEDULE,
+)
+async def open_ended(bench: VenBench) -> None:
+    name = drafts.fresh("opt")
+    await scheduled(bench, name, length=drafts.ZERO)
+    await taken_back(bench, name)
+
+
+@ven_test(
+    pull="X_211_BACK",
+    title="An opt for a resource of an event is taken back by another one, not by oadrCancelOpt",
+    rules=(206, 211),
+    needs=(Ability.OPT_RESOURCE,),
+)
+async def back_in(bench: VenBench) -> None:
+    if not bench.resources:
+        raise NotRun("the VEN names no resources")
+    target = Target(ven_ids=(bench.vtn.ven_id,), resource_ids=bench.resources)
+    event = replace(bench.price_event(), target=target)
+    await answered(bench, event)
+    await bench.ven.opt(event.event_id, opt_in=False, resource=bench.resources[0])
+    await bench.vtn.received(CreateOpt, bench.settle_s, rule=206)
+    since = bench.vtn.mark()
+    await bench.ven.opt(event.event_id, opt_in=True, resource=bench.resources[0])
+    message = await bench.vtn.received(CreateOpt, bench.settle_s, rule=206, since=since)
+    expect(
+        message.opt_type is OptType.OPT_IN,
+        rule=206,
+        seen=f"{message.opt_type}",
+        wanted="oadrCreateOpt with optIn",
+    )
+    await bench.quiet()
+    found = bench.vtn.all_received(CancelOpt)
+    expect(not found, rule=211, seen="oadrCancelOpt", wanted="none for an opt of an event")

@@ -71,7 +71,7 @@ async def required_only(bench: VenBench) -> None:
     pull="N1_0020",
     push="N0_5020",
     title="First registration and the exchange of metadata",
-    rules=(301, 303, 305, 309, 331, 401, 402, 405, 508),
+    rules=(301, 303, 305, 309, 331, 401, 402, 405, 508, 511),
     start=Start.FRESH,
     needs=FRESH,
 )

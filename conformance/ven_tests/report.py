@@ -394,7 +394,7 @@ async def half_an_hour(bench: VenBench) -> None:
     pull="R1_3150",
     push="R0_8150",
     title="TELEMETRY_USAGE, once, of all points",
-    rules=(300, 317, 324, 331, 337),
+    rules=(300, 317, 324, 330, 331, 337),
 )
 async def usage_once(bench: VenBench) -> None:
     await once(bench, USAGE)
