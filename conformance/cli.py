@@ -183,6 +183,8 @@ def test_vtn(
 @click.option("--push", is_flag=True, help="The VEN is set up for push: test that, too.")
 @click.option("--push-cert", type=FILE, help="Certificate shown when pushing.  [default: --cert]")
 @click.option("--push-key", type=FILE, help="Its key.")
+@click.option("--expired-cert", type=FILE, help="An expired certificate of a VTN, to be refused.")
+@click.option("--expired-key", type=FILE, help="Its key.")
 @_running
 def test_ven(
     *,
@@ -192,6 +194,8 @@ def test_ven(
     push: bool,
     push_cert: Path | None,
     push_key: Path | None,
+    expired_cert: Path | None,
+    expired_key: Path | None,
     cert: Path,
     key: Path,
     ca: Path,
@@ -223,6 +227,7 @@ def test_ven(
         url=url,
         push=push,
         push_keys=_keys(push_cert, push_key, ca, "--push"),
+        expired=_keys(expired_cert, expired_key, ca, "--expired"),
         seal=_seal(Keys(cert=cert, key=key, ca=ca), told),
     )
     _run(

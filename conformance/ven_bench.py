@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class VenSetUp:
     """Whether the VEN is set up for push."""
     push_keys: Keys | None = None
     """The certificate the harness shows when it pushes; its own by default."""
+    expired: Keys | None = None
+    """A certificate of a VTN that is over."""
     seal: Seal | None = None
     """Signs and verifies everything; None where signatures are not tested."""
 
@@ -80,8 +83,14 @@ class VenBench:
     vtn: VtnPlayer
     examiner: Examiner
     record: list[Exchange]
+    tls: ssl.SSLContext
+    """What the harness shows to the VEN."""
     asked: list[str] = field(default_factory=list)
     """reportRequestIDs of this test; they are cancelled when it is over."""
+
+    def show(self, keys: Keys) -> None:
+        """From the next connection on the VEN sees this certificate."""
+        self.tls.load_cert_chain(keys.cert, keys.key)
 
     # --- time ------------------------------------------------------------------------------------
 
@@ -346,6 +355,8 @@ class VenBench:
 def missing(setup: VenSetUp, needs: Collection[Ability]) -> list[Ability]:
     """Which of a test's needs this run cannot meet."""
     have = set(setup.adapter.abilities)
+    if setup.expired is not None:
+        have.add(Ability.EXPIRED)
     if setup.seal is not None:
         have.add(Ability.SIGNATURES)
     return [need for need in Ability if need in needs and need not in have]
@@ -364,11 +375,12 @@ async def open_bench(stack: AsyncExitStack, setup: VenSetUp, transport: Transpor
     player = VtnPlayer(
         examiner, poll_s=setup.poll_s, market_context=setup.adapter.market_contexts[0]
     )
+    tls = server_context(setup.keys)
     server = await stack.enter_async_context(
         Server(
             setup.host,
             setup.port,
-            server_context(setup.keys),
+            tls,
             player.handle,
             record,
             close=setup.close,
@@ -379,4 +391,6 @@ async def open_bench(stack: AsyncExitStack, setup: VenSetUp, transport: Transpor
     player.transport = transport
     stack.push_async_callback(setup.adapter.close)
     await setup.adapter.open(setup.url or f"https://{setup.host}:{server.port}", transport)
-    return VenBench(setup=setup, transport=transport, vtn=player, examiner=examiner, record=record)
+    return VenBench(
+        setup=setup, transport=transport, vtn=player, examiner=examiner, record=record, tls=tls
+    )

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """G1 by pull, G0 by push: polling, back-off and TLS of a VEN."""
 
+import asyncio
 from datetime import timedelta
 from itertools import pairwise
 
 from conformance import drafts
 from conformance.declaration import Ability, ven_test
 from conformance.errors import expect
-from conformance.ven_bench import VenBench
+from conformance.ven_bench import FIRST_CONTACT_S, VenBench
 from conformance.ven_tests.event import answer_to, longer
 from oadr.poll import Poll
 from oadr.report import CreatedReport, CreateReport, UpdateReport
+
+SILENCE_S = 8.0
+"""How long a VEN is listened to that should say nothing."""
 
 
 @ven_test(
@@ -153,6 +157,26 @@ async def survives_garbage(bench: VenBench) -> None:
     since = bench.vtn.mark()
     await bench.vtn.distribute(event)
     await answer_to(bench, event, since=since)
+
+
+@ven_test(
+    pull="X_516_EXPIRED",
+    title="A VTN whose certificate is over is not spoken to",
+    rules=(516, 68),
+    needs=(Ability.EXPIRED, Ability.RESTART),
+)
+async def expired_vtn(bench: VenBench) -> None:
+    assert bench.setup.expired is not None
+    bench.show(bench.setup.expired)
+    try:
+        await bench.ven.restart(forget=False)
+        since = bench.vtn.mark()
+        await asyncio.sleep(SILENCE_S)
+        found = bench.vtn.mark() - since
+    finally:
+        bench.show(bench.setup.keys)
+    expect(not found, rule=516, seen=f"{found} messages", wanted="none")
+    await bench.vtn.anything_within(FIRST_CONTACT_S, rule=401)
 
 
 @ven_test(
