@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+import oadr
 from oadr.poll import Response
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -20,7 +21,15 @@ from oadr.response import EiResponse
 from oadr.vocabulary import ProfileName, ServiceName, TransportName
 from ven.bell import Bell
 from ven.config import Settings
-from ven.errors import Declined, NotRegistered, RegistrationEnded, TurnedAway, Unusable
+from ven.errors import (
+    Declined,
+    NotRegistered,
+    RegistrationEnded,
+    TurnedAway,
+    Unproven,
+    Unreachable,
+    Unusable,
+)
 from ven.identifiers import new_id
 from ven.line import Line
 from ven.state import Registration, State
@@ -208,17 +217,28 @@ class Registrar:
         return (self._not_before - self._now()).total_seconds()
 
     async def _register_anew(self) -> None:
-        if not self._settings.signature.sign:
-            # A VTN that does not know yet that this VEN signs may answer a query unsigned.
-            offered = await self._line.ask(
-                ServiceName.REGISTER_PARTY,
-                QueryRegistration(request_id=new_id("query")),
-                CreatedPartyRegistration,
-            )
-            check_offer(offered)
+        await self._query()
         async with self._under_way:
             allocated = self._settings.ven.ven_id or None  # test N1_0025
             self._keep(await self._create(ven_id=allocated), metadata_sent=False)
+
+    async def _query(self) -> None:
+        """See whether the VTN speaks as this VEN does. Raises Declined, TurnedAway, Unusable."""
+        query = QueryRegistration(request_id=new_id("query"))
+        if self._settings.signature.sign:
+            offered: oadr.Message | None = None
+            try:
+                offered = await self._line.once(ServiceName.REGISTER_PARTY, query)
+            except Unproven:
+                return  # it may sign only for who has registered
+            except Unreachable:
+                pass  # the line tries on
+            if isinstance(offered, CreatedPartyRegistration) and offered.response.ok:
+                check_offer(offered)
+                return
+        check_offer(
+            await self._line.ask(ServiceName.REGISTER_PARTY, query, CreatedPartyRegistration)
+        )
 
     async def _change_terms(self, registration: Registration) -> None:
         """The settings of push or signature have changed since: register again with the IDs."""

@@ -12,6 +12,7 @@ from oadr.registration import (
     CanceledPartyRegistration,
     CancelPartyRegistration,
     CreatePartyRegistration,
+    QueryRegistration,
     RequestReregistration,
 )
 from oadr.report import (
@@ -276,3 +277,16 @@ async def test_a_vtn_that_forgot_the_ven_and_does_not_sign_is_registered_with_ag
     minding.cancel()
     (result,) = await asyncio.gather(minding, return_exceptions=True)
     assert knows_the_ids or isinstance(result, NotRegistered)
+
+
+@pytest.mark.parametrize("signs", [True, False])
+async def test_a_query_that_is_answered_unsigned_keeps_no_ven_from_registering(make_ven, signs):
+    ven = make_ven(registered=False, signature={"sign": True, "vtn_certificates": ["vtn.crt"]})
+
+    def query(_):
+        if not signs:
+            raise Unproven("The answer is ignored.")
+
+    ven.vtn.script[QueryRegistration] = query
+    assert (await ven.registrar.ensure()).terms == "pull signed"
+    assert len(ven.vtn.of(QueryRegistration)) == 1
