@@ -34,11 +34,18 @@ class Examiner:
     """Every message since the test began, oldest first."""
 
     def take(
-        self, body: bytes, headers: Mapping[str, str], *, request: Message | None, asked: bool
+        self,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        request: Message | None,
+        asked: bool,
+        agreed: bool = True,
     ) -> Message | None:
         """A body that came in -> its message; None, and a finding, where it is none.
 
-        `request` is what it answers; `asked` says that it came as a request.
+        `request` is what it answers; `asked` says that it came as a request, `agreed` that
+        it must be signed where signatures are tested: not so what a stranger is told.
         """
         for finding in examine_headers(headers, request=asked, body=body):
             self._say(finding)
@@ -50,7 +57,8 @@ class Examiner:
                 )
             )
             return None
-        if self.seal is not None and self.memory.registration_id:  # only then it is agreed upon
+        # Before the registration nothing is agreed upon.
+        if self.seal is not None and agreed and self.memory.registration_id:
             fault = self.seal.open(reading.root)
             if fault:
                 self._say(

@@ -171,7 +171,7 @@ async def certificate_of_nobody(bench: VtnBench) -> None:
     if exchange.status == 403:
         return
     answer = bench.examiner.take(
-        exchange.response, exchange.response_headers, request=None, asked=False
+        exchange.response, exchange.response_headers, request=None, asked=False, agreed=False
     )
     code = getattr(getattr(answer, "response", None), "response_code", f"HTTP {exchange.status}")
     expect(
