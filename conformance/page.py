@@ -29,6 +29,11 @@ times the scale; the steps between them are real time. Numbers are those of the 
 Specification 1.1.
 """
 
+FAIRNESS = """\
+A test fails when any payload in it breaks any rule, so one fault of a device can fail many tests:
+compare the number of rules, too.
+"""
+
 HOW_TO = """\
 To test another product, from nothing but its address and certificates:
 
@@ -91,12 +96,17 @@ def _ways(run: Run) -> tuple[Run, ...]:
 
 
 def _counts(runs: Sequence[Run]) -> str:
-    lines = ["| tested | passed | failed | not run | scale |", "|---|---:|---:|---:|---:|"]
-    lines += [
-        f"| {run.product} | {run.passed} | {run.failed} | {run.not_run} | {run.scale:g} |"
-        for run in runs
+    lines = [
+        "| tested | passed | failed | not run | different rules broken | scale |",
+        "|---|---:|---:|---:|---:|---:|",
     ]
-    return "\n".join(lines) + "\n"
+    for run in runs:
+        broken = {finding.rule for test in run.tests for finding in test.findings}
+        lines.append(
+            f"| {run.product} | {run.passed} | {run.failed} | {run.not_run} | {len(broken)} "
+            f"| {run.scale:g} |"
+        )
+    return "\n".join(lines) + "\n\n" + FAIRNESS
 
 
 def _open_ends(runs: Sequence[Run]) -> str:

@@ -57,7 +57,7 @@ class OursVen:
         self._program = program("ven")
         self._service = self._ven()
         site = chosen.get("site")
-        self._plan = Path(site).with_name("plan.db")
+        self._plan = Path(site).parent / "plan.db"
         if not site:
             self.abilities -= {Ability.TOLD}
         self._node = (

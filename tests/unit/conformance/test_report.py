@@ -9,6 +9,7 @@ from lxml import etree
 from conformance import pics, report, side_by_side
 from conformance.errors import SetUpFault
 from conformance.outcome import Finding, Outcome, Result, run_of
+from conformance.page import page
 
 
 def result(name, outcome, *, rules=(15,), seen="", findings=()):
@@ -115,3 +116,20 @@ def test_two_runs_stand_side_by_side():
     assert "| test | Some VTN | Another |" in text
     assert "| A_E3_0420_TH_VEN a / title | **FAIL** | - |" in text
     assert "1 pass, 0 fail, 0 not run" in text
+
+
+def test_the_page_has_a_run_with_and_without_signatures_side_by_side():
+    again = [msgspec.structs.replace(one, name=one.name + report.SIGNED) for one in RESULTS]
+    vtn = the_run([*RESULTS, *again], product="Ours")
+    peer = the_run(product="Theirs")
+    ven = msgspec.structs.replace(the_run([], product="A VEN"), device="ven")
+
+    text = page(vtn, ven, peer, ven, "| 15 | broken |")
+
+    assert "| Ours | 1 | 1 | 1 | 1 | 0.1 |" in text
+    assert "| Ours, signed | 1 | 1 | 1 | 1 | 0.1 |" in text
+    assert "| A_E3_0510_TH_VEN a / title | pass | pass | pass |" in text
+    assert "- Ours, A_E3_0420_TH_VEN (signed): odd" in text
+    assert "Theirs, A_E3_0420" not in text  # what a peer breaks stands in the comparison alone
+    assert "| 15 | broken |" in text
+    assert "XMPP" in text
