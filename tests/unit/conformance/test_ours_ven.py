@@ -9,6 +9,7 @@ import pytest
 from conformance.adapter import Told
 from conformance.adapters.ours_ven import OursVen
 from conformance.declaration import Ability
+from oadr.moments import write_instant
 
 START, MIDDLE, END = (datetime(2030, 1, 9, 14, minute, tzinfo=UTC) for minute in (0, 5, 10))
 
@@ -16,8 +17,8 @@ START, MIDDLE, END = (datetime(2030, 1, 9, 14, minute, tzinfo=UTC) for minute in
 def step(event_id, starts_at, ends_at, **more):
     return {
         "event_id": event_id,
-        "starts_at": starts_at.isoformat(),
-        "ends_at": ends_at.isoformat() if ends_at else None,
+        "starts_at": write_instant(starts_at),
+        "ends_at": write_instant(ends_at) if ends_at else None,
         "value": 2.0,
         **more,
     }
