@@ -14,7 +14,7 @@ from ven.errors import PushFault
 from ven.listener import Listener, Reply
 
 HEAD = "POST /OpenADR2/Simple/2.0b/EiEvent HTTP/1.1\r\nHost: ven\r\n"
-ZIPPED = gzip.compress(b"<x/>")
+ZIPPED = gzip.compress(b"<x/>", mtime=0)
 XML = "Content-Type: application/xml\r\n"
 
 
