@@ -3,7 +3,7 @@
 .PHONY: help setup demo test check unit story conformance lock clean
 
 PY := .venv/bin/python
-WHOLE := $(wildcard tests/story tests/interop)
+WHOLE := $(wildcard tests/conformance tests/story tests/interop)
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -24,7 +24,7 @@ check: setup ## ruff, mypy, and the contracts of direction between the packages
 	@.venv/bin/lint-imports
 
 unit: setup packages ## the unit tests alone, in seconds
-	@$(PY) -m pytest -n 2 tests/unit
+	@$(PY) -m pytest -n 2 --dist worksteal tests/unit
 
 story: setup packages ## whole stories on real sockets, with other people's software too
 	@$(PY) -m pytest -n 4 --dist worksteal $(WHOLE)

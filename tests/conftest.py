@@ -20,7 +20,7 @@ _Socket = socket.socket  # as it is before it is forbidden: finding a free port 
 # EXAMPLES=1000 make unit tries more of them.
 settings.register_profile(
     "demandflex",
-    max_examples=int(os.environ.get("EXAMPLES", "25")),
+    max_examples=int(os.environ.get("EXAMPLES", "15")),
     deadline=None,  # another program on the machine is no failure
     derandomize=bool(os.environ.get("CI")),
     suppress_health_check=[HealthCheck.too_slow],
