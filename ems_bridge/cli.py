@@ -197,7 +197,7 @@ def watch(settings: Settings, count: int | None, *, as_json: bool) -> None:
         _run(_follow(settings, count, _json_line))
     elif sys.stdout.isatty():
         # rich waits for its use, to save memory on a field device
-        from ems_bridge.table import LiveTable  # noqa: PLC0415 - rich waits for its use
+        from ems_bridge.table import LiveTable  # noqa: PLC0415
 
         with LiveTable(Topics(settings.site, settings.node)) as table:
             _run(_follow(settings, count, table.add))
