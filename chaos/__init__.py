@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real processes under faults, judged from independent ledgers."""
