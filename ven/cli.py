@@ -5,6 +5,7 @@ import asyncio
 import functools
 import signal
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from doorway import Door, configure_logs, show, show_json
 from oadr.vocabulary import OptReason
 from ven import agent, check, config, control, describe
 from ven.config import Settings
-from ven.credentials import read_credentials
+from ven.credentials import read_credentials, subject
 from ven.errors import ControlFault, CredentialFault, StateFault, VenFault
 from ven.state import State
 
@@ -292,11 +293,11 @@ def fingerprint(settings: Settings, *, as_json: bool) -> None:
     """The fingerprint of the VEN's certificate, for the VTN's operator."""
     credentials = read_credentials(settings.ven.cert)
     if as_json:
-        show_json(credentials)
+        show_json({"subject": subject(settings.ven.cert), **asdict(credentials)})
     else:
         show(f"fingerprint  {credentials.fingerprint}   (to read out)")
         show(f"SHA-256      {credentials.sha256}   (what the VTN compares)")
-        show(f"subject      {credentials.subject}")
+        show(f"subject      {subject(settings.ven.cert)}")
         show(f"valid until  {credentials.not_after_at:%Y-%m-%d}")
 
 

@@ -1,10 +1,16 @@
+import contextlib
 import shutil
 import ssl
+import tempfile
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.unit.ven.makers import settings
-from ven.credentials import read_credentials, tls_context
+from ven.credentials import read_credentials, subject, tls_context
 from ven.errors import CredentialFault
 
 
@@ -38,7 +44,53 @@ def test_the_fingerprint_is_the_authoritys(issued):
     found = read_credentials(issued.certificate)
 
     assert (issued.fingerprint, issued.sha256) == (found.fingerprint, found.sha256)
-    assert found.subject == "CN=unit-ven"
+    assert subject(issued.certificate) == "CN=unit-ven"
+
+
+def test_the_validity_is_what_cryptography_reads_too(issued, authority):
+    for file in (issued.certificate, authority.folder / "vtn-rsa.crt", authority.trust):
+        known = x509.load_pem_x509_certificate(file.read_bytes())
+        found = read_credentials(file)
+        assert found.not_before_at == known.not_valid_before_utc
+        assert found.not_after_at == known.not_valid_after_utc
+
+
+@pytest.mark.parametrize(
+    ("not_before", "not_after"),
+    [("500101000000Z", "491231235959Z"), ("20500101000000Z", "99991231235959Z")],
+)
+def test_years_have_two_digits_or_four(tmp_path, not_before, not_after):
+    found = read_credentials(pem(tmp_path, validity(not_before, not_after)))
+
+    assert (found.not_before_at.year, found.not_after_at.year) in {(1950, 2049), (2050, 9999)}
+
+
+@given(st.data())
+def test_a_spoilt_certificate_is_read_or_refused_in_a_sentence(issued, data):
+    der = bytearray(ssl.PEM_cert_to_DER_cert(issued.certificate.read_text().split("\n\n")[0]))
+    place = data.draw(st.integers(0, len(der) - 1))
+    der[place] = data.draw(st.integers(0, 255))
+    short = data.draw(st.integers(0, len(der)))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(CredentialFault):
+        read_credentials(pem(Path(folder), bytes(der[:short])))
+
+
+def pem(folder, der):
+    file = folder / "odd.crt"
+    file.write_text(ssl.DER_cert_to_PEM_cert(der))
+    return file
+
+
+def validity(*texts):
+    """A certificate that says when it is valid, and little else."""
+
+    def element(tag, *content):
+        inner = b"".join(content)
+        return bytes((tag, len(inner))) + inner
+
+    times = (element(0x17 if len(text) == 13 else 0x18, text.encode()) for text in texts)
+    parts = element(2, b"\1"), element(48), element(48), element(48, *times)
+    return element(48, element(48, *parts))
 
 
 def test_a_key_of_another_certificate_is_named(here, authority):
