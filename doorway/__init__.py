@@ -3,16 +3,19 @@
 
 from doorway.command import Door, show, show_json
 from doorway.errors import Fault, SettingsFault
-from doorway.logs import configure_logs
+from doorway.logs import LOG_FORMAT, LogFormat, configure_logs, get_logger
 from doorway.settings import decode_settings, explain, load_settings
 
 __all__ = [
+    "LOG_FORMAT",
     "Door",
     "Fault",
+    "LogFormat",
     "SettingsFault",
     "configure_logs",
     "decode_settings",
     "explain",
+    "get_logger",
     "load_settings",
     "show",
     "show_json",

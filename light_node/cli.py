@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
-from doorway import Door, configure_logs, show, show_json
+from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
 from light_node.errors import LightNodeFault
 from light_node.local import LocalClient, Status
 from light_node.settings import MeterTable, Settings, load
@@ -39,9 +39,12 @@ def _configured(command: Callable[..., None]) -> Callable[..., None]:
         help="The site's settings.",
     )
     @click.option("--verbose", is_flag=True, help="Log more.")
+    @LOG_FORMAT
     @functools.wraps(command)
-    def with_settings(config: Path, verbose: bool, **options: Any) -> None:  # Any: click's values
-        configure_logs(verbose=verbose)
+    def with_settings(
+        config: Path, verbose: bool, log_format: LogFormat, **options: Any
+    ) -> None:  # Any: click's values
+        configure_logs(verbose=verbose, log_format=log_format)
         command(load(config), **options)
 
     return with_settings

@@ -14,6 +14,7 @@ from typing import Self
 
 import structlog
 
+from doorway import sd_notify
 from ems_bridge.bridge import Bridge
 from ems_bridge.topics import Topics
 from light_node import curtailment
@@ -54,12 +55,13 @@ from light_node.sampler import BusSampler, SampledMeter
 from light_node.settings import MeterTable, Settings
 from light_node.steering import EmsLink, Steering
 from light_node.store import Store
-from light_node.watchdog import PERIODS, keep_alive, notify
 
 log = structlog.get_logger()
 
 NEAR = timedelta(minutes=15)
 """So long before and after a step each reading is put on the disk at once."""
+_TICKS_LATE = 2.5
+"""A tick older than this many intervals, and the node is to be restarted."""
 _LEAST_COVERED_S = QUARTER_S / 2
 _MOST_EVENT_ROWS = 500_000
 _HOUR_S = 3600.0
@@ -170,12 +172,12 @@ class Node:
                 group.create_task(self._steering.follow_broker()),
                 group.create_task(self._steering.beat()),
                 group.create_task(self._steering.send_samples()),
-                group.create_task(keep_alive(self._is_alive)),
+                group.create_task(sd_notify.keep_alive(self._is_alive)),
             ]
-            notify("READY=1")
+            sd_notify.notify("READY=1", f"STATUS=reads {len(self._settings.meters)} meters")
             log.info("light_node_runs", boot=self._boot, socket=str(self._settings.socket))
             await stop.wait()
-            notify("STOPPING=1")
+            sd_notify.notify("STOPPING=1")
             for task in tasks:
                 task.cancel()
 
@@ -426,8 +428,9 @@ class Node:
             for starts_at, ends_at in spans
         )
 
-    def _is_alive(self) -> bool:
-        longest_s = PERIODS * self._settings.sampling.interval_s
+    async def _is_alive(self) -> bool:
+        """Whether ticks are executed; a silent meter is an alarm, not a reason to restart."""
+        longest_s = _TICKS_LATE * self._settings.sampling.interval_s
         now = self._monotonic()
         return all(now - sampler.last_tick_at < longest_s for sampler in self._samplers)
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import click
 
-from doorway import Door, configure_logs, show, show_json
+from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
 from oadr.vocabulary import OptReason
 from ven import agent, check, config, control, describe
 from ven.config import Settings
@@ -43,9 +43,12 @@ def _configured(command: Callable[..., None]) -> Callable[..., None]:
         help="The VEN's settings.",
     )
     @click.option("--verbose", is_flag=True, help="Log more.")
+    @LOG_FORMAT
     @functools.wraps(command)
-    def with_settings(path: Path, verbose: bool, **options: Any) -> None:  # Any: click's values
-        configure_logs(verbose=verbose)
+    def with_settings(
+        path: Path, verbose: bool, log_format: LogFormat, **options: Any
+    ) -> None:  # Any: click's values
+        configure_logs(verbose=verbose, log_format=log_format)
         command(config.load(path), **options)
 
     return with_settings
