@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from doorway import sd_notify
 from oadr.opt import Availability
 from oadr.vocabulary import OptType
 from ven import control, describe
@@ -62,6 +63,7 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
             log.info("ven_started", name=settings.ven.name, fingerprint=credentials.fingerprint)
             await agent.run()
     finally:
+        sd_notify.notify("STOPPING=1")
         state.close()
         log.info("ven_stopped", name=settings.ven.name)
 
@@ -105,6 +107,8 @@ class Agent:
         self._client = client
         self._credentials = credentials
         self._now = now
+        self._monotonic = time.monotonic
+        self._steered_at = self._monotonic()
         self._end = Bell()
         """Rung when a person ends the registration."""
         self._line = Line(
@@ -138,12 +142,23 @@ class Agent:
                 group.create_task(self._steer())
                 group.create_task(self._mind_overrides())
                 group.create_task(self._talk(converse))
+                group.create_task(sd_notify.keep_alive(self._is_alive))
+                sd_notify.notify("READY=1", f"STATUS=talks to {self._settings.vtn.url}")
+
+    async def _is_alive(self) -> bool:
+        """Whether the plan is looked after and the state file can be read.
+
+        A VTN or a light node that is away is no reason to restart.
+        """
+        self._state.registration()
+        return self._monotonic() - self._steered_at < 3 * LOOK_S
 
     # --- the building's side: goes on whatever the VTN does --------------------------------------
 
     async def _steer(self) -> None:
         """Keep the plan on the node as the known events have it, and forget those that are over."""
         while True:
+            self._steered_at = self._monotonic()
             seen = self._desk.changed.rings
             self._desk.forget_over()
             self._desk.mind_override()

@@ -98,6 +98,7 @@ class VtnClient:
                 received = await _read(response)
                 self._compare_clocks(response.headers.get("Date"))
                 status = response.status
+                retry_after = response.headers.get("Retry-After")
         except aiohttp.ClientConnectorCertificateError as error:
             why = getattr(error.certificate_error, "verify_message", "") or str(error)
             raise Unreachable(
@@ -106,7 +107,7 @@ class VtnClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unreachable(f"{url}: the VTN does not answer ({_why(error)}).") from error
         if status != 200:
-            raise _by_status(url, status)
+            raise _by_status(url, status, self._seconds(retry_after))
         return await self._parsed(url, received)
 
     async def _parsed(self, url: str, received: bytes) -> oadr.Message:
@@ -128,6 +129,17 @@ class VtnClient:
             raise Unproven(f"{url}: the answer is ignored (rule 514): {error}") from error
         except oadr.OadrError as error:
             raise Unreachable(f"{url}: the answer is not OpenADR 2.0b: {error}") from error
+
+    def _seconds(self, retry_after: str | None) -> float | None:
+        """Retry-After: a number of seconds, or a date; None for neither."""
+        if retry_after is None:
+            return None
+        if retry_after.isascii() and retry_after.isdigit():
+            return float(retry_after)
+        try:
+            return (parsedate_to_datetime(retry_after) - self._now()).total_seconds()
+        except (ValueError, TypeError):  # TypeError: a date without a zone
+            return None
 
     def _compare_clocks(self, date: str | None) -> None:
         if date is None:
@@ -161,9 +173,13 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return bytes(received)
 
 
-def _by_status(url: str, status: int) -> Unreachable | TurnedAway:
-    if status == 503:
-        return Overloaded(f"{url}: the VTN is overloaded (HTTP 503).")
+def _by_status(
+    url: str, status: int, retry_after_s: float | None = None
+) -> Unreachable | TurnedAway:
+    if status in (429, 503):
+        return Overloaded(
+            f"{url}: the VTN is overloaded (HTTP {status}).", retry_after_s=retry_after_s
+        )
     if status == 500:
         return Stumbled(f"{url}: the VTN failed at the message (HTTP 500).", http_status=500)
     if status in _ADVICE:

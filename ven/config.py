@@ -58,7 +58,7 @@ class VtnSettings(Exact, frozen=True, kw_only=True):
     back_off_cap_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
     """The longest pause between two tries while the VTN does not answer."""
     register_again_s: Positive = 60.0
-    """How long to wait before registering again after the VTN cancelled or refused it."""
+    """How long to wait at least before registering again after the VTN cancelled or refused it."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith("https://"):

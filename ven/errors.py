@@ -7,7 +7,7 @@ Fault
     ├── StateFault           the VEN's own store cannot be opened, or another VEN runs on it
     ├── VtnFault             what the VTN did with a message
     │   ├── Unreachable      no usable answer this time: the same message may be sent again
-    │   │   ├── Overloaded   the VTN asked for quiet (HTTP 503)
+    │   │   ├── Overloaded   the VTN asked for quiet (HTTP 503, 429)
     │   │   └── Unproven     signatures are asked for, and the answer proves nothing (rule 514)
     │   ├── TurnedAway       an HTTP status that sending again at once does not change
     │   │   └── Stumbled     HTTP 500: the VTN failed at this very message
@@ -46,7 +46,12 @@ class Unreachable(VtnFault):
 
 
 class Overloaded(Unreachable):
-    """The VTN asked for quiet (HTTP 503)."""
+    """The VTN asked for quiet (HTTP 503 or 429)."""
+
+    def __init__(self, sentence: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(sentence)
+        self.retry_after_s = retry_after_s
+        """How long it asked to be left alone; None where it did not say."""
 
 
 class Unproven(Unreachable):

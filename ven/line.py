@@ -19,8 +19,8 @@ import oadr
 from oadr.registration import RequestReregistration
 from oadr.vocabulary import ServiceName
 from ven.bell import Bell
-from ven.errors import Declined, NotRegistered, TurnedAway, Unproven, Unreachable
-from ven.retry import BackOff
+from ven.errors import Declined, NotRegistered, Overloaded, TurnedAway, Unproven, Unreachable
+from ven.retry import ASKED_MOST_S, BackOff, at_least_s
 
 log = structlog.get_logger()
 
@@ -131,6 +131,9 @@ class Line:
             return  # another message sent at the same time has already told
         self._failures += 1
         delay_s = self._back_off.delay_s(self._failures, self._draw)
+        if isinstance(error, Overloaded) and error.retry_after_s is not None:
+            asked_s = min(error.retry_after_s, ASKED_MOST_S)
+            delay_s = max(delay_s, at_least_s(asked_s, self._draw))
         self._next_at = self._monotonic() + delay_s
         self.trouble = str(error)
         self.is_unproven = isinstance(error, Unproven)

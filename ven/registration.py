@@ -3,6 +3,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -32,6 +33,7 @@ from ven.errors import (
 )
 from ven.identifiers import new_id
 from ven.line import Line
+from ven.retry import at_least_s
 from ven.state import Registration, State
 
 log = structlog.get_logger()
@@ -52,12 +54,14 @@ class Registrar:
         *,
         fingerprint: str,
         now: Callable[[], datetime],
+        draw: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
         self._state = state
         self._line = line
         self._fingerprint = fingerprint
         self._now = now
+        self._draw = draw
         self._not_before: datetime | None = None
         self._registered_at: datetime | None = None
         self._wish = Bell()
@@ -208,8 +212,8 @@ class Registrar:
 
     def rest(self) -> None:
         """Leave the VTN alone for a while before registering again (rule 401)."""
-        pause = timedelta(seconds=self._settings.vtn.register_again_s)
-        self._not_before = self._now() + pause
+        pause_s = at_least_s(self._settings.vtn.register_again_s, self._draw)
+        self._not_before = self._now() + timedelta(seconds=pause_s)
 
     def _pause_s(self) -> float:
         if self._not_before is None:

@@ -106,19 +106,27 @@ class FakeNode:
         self.is_away = lambda: False
         self.curtailments = {}
         self.lost = frozenset()
+        self.steps = []
+
+    def set_clock(self, by_s):
+        """The machine's clock is set; the rows taken before keep the instants they were given."""
+        self.steps.append((self.newest, by_s))
+        self.clock.step(by_s)
 
     def row(self, row_id):
-        return (row_id, float((self.first + row_id) * self.period_s), 1000.0 + row_id)
+        set_by_s = sum(by_s for last_before, by_s in self.steps if row_id > last_before)
+        return (row_id, float((self.first + row_id) * self.period_s + set_by_s), 1000.0 + row_id)
 
     @property
     def newest(self):
-        on_disk = self.clock.now().timestamp() - self.commit_s
+        set_by_s = sum(by_s for _, by_s in self.steps)
+        on_disk = self.clock.now().timestamp() - set_by_s - self.commit_s
         return int(on_disk // self.period_s) - self.first
 
     async def readings(self, *, after, limit, wait_s=0.0):
         self._check()
         if self.newest <= after and wait_s:
-            next_at = (self.first + after + 1) * self.period_s + self.commit_s + 1e-3
+            next_at = self.row(after + 1)[1] + self.commit_s + 1e-3
             passes = min(next_at - self.clock.now().timestamp(), wait_s)
             self.clock.advance(max(passes, 1e-3))
         await asyncio.sleep(0)
@@ -184,7 +192,12 @@ class Ven:
             draw=lambda: 0.5,
         )
         self.registrar = Registrar(
-            self.settings, self.state, self.line, fingerprint="AA:BB", now=clock.now
+            self.settings,
+            self.state,
+            self.line,
+            fingerprint="AA:BB",
+            now=clock.now,
+            draw=lambda: 0.5,
         )
         self.reporting = Reporting(
             self.settings,

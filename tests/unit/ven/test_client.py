@@ -27,6 +27,7 @@ def test_the_path_is_added_once(url):  # rule 511
     ("status", "kind"),
     [
         (503, Overloaded),
+        (429, Overloaded),
         (500, Stumbled),
         (502, Unreachable),
         (302, Unreachable),
@@ -42,6 +43,23 @@ def test_an_http_status_says_whether_to_try_again(status, kind):
 
     assert kind is type(fault)
     assert str(status) in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (None, None),
+        ("", None),
+        ("soon", None),
+        ("30", 30.0),
+        ("Wed, 09 Jan 2030 14:00:45 GMT", 45.0),
+        ("Wed, 09 Jan 2030 14:00:45", None),
+    ],
+)
+def test_how_long_to_wait_is_a_number_or_a_date(clock, header, seconds):
+    client = VtnClient(settings().vtn, None, now=clock.now)
+
+    assert seconds == client._seconds(header)
 
 
 async def parsed(body, clock):

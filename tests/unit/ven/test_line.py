@@ -61,7 +61,7 @@ async def test_it_tries_until_there_is_an_answer(clock):
     on = line(script, clock)
 
     assert await ask(on) == OK
-    assert script.slept == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert script.slept == [1.0, 2.0, 4.0, 6.0, 6.0, 6.0]
     assert (True, "", clock.now()) == (on.is_up, on.trouble, on.last_answer_at)
 
 
@@ -81,9 +81,19 @@ async def test_a_vtn_that_asks_for_quiet_hears_one_message_at_a_time(clock):
 
     # Five at first, together; they count as one failure. Then one at a time, each after its pause.
     assert tries[:5] == [0.0] * 5
-    assert tries[5:9] == [1.0, 3.0, 7.0, 15.0]
+    assert tries[5:9] == [1.0, 3.0, 7.0, 13.0]
     assert len(tries) == 9 + 4
     assert {str(number) for number in range(5)} == {m.ven_id for _, m in script.sent}
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "waited_s"), [(None, 1.0), (0.0, 1.0), (-3.0, 1.0), (20.0, 25.0), (1e9, 1125.0)]
+)
+async def test_a_vtn_that_says_how_long_is_left_alone_so_long(clock, asked_s, waited_s):
+    script = Script(Overloaded("503", retry_after_s=asked_s))
+    await ask(line(script, clock))
+
+    assert script.slept == [waited_s]
 
 
 async def test_trouble_is_told_and_forgotten(clock):

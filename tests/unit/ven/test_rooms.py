@@ -89,7 +89,7 @@ async def test_a_ven_the_operator_has_not_added_yet_asks_again(make_ven):
     ven.registrar._wish.wait = wait
     await ven.registrar.ensure()
 
-    assert pauses == [60.0, 60.0]
+    assert pauses == [75.0, 75.0]
     assert ven.registrar.trouble == ""
 
 
@@ -263,7 +263,7 @@ async def test_a_poll_that_is_turned_away_is_tried_again_but_not_soon(ven, fault
         assert await ven.poller.poll()
         pauses.append((ven.clock.now() - before).total_seconds())
 
-    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 45.0, 45.0]
 
 
 async def test_events_that_cannot_be_read_are_answered_as_a_whole(ven):  # rule 33
