@@ -40,10 +40,17 @@ class Pace:
         return min(self.start + (sent + 1) * self.back_s, self.end)
 
     def periods(self, now: float) -> int:
-        """How many periods are over by `now`."""
+        """How many periods are over by `now`; below zero before the start."""
         if now >= self.end:
             return math.ceil((self.end - self.start) / self.back_s)
-        return max(0, math.floor((now - self.start) / self.back_s))
+        return math.floor((now - self.start) / self.back_s)
+
+    def rewound(self, sent: int, now: float) -> int:
+        """`sent`, or as many periods as are over by a clock that was set back since they were sent.
+
+        Fewer than none, where it now stands before the start: reports go on at their pace.
+        """
+        return sent if now >= self.end else min(sent, self.periods(now))
 
     def is_done(self, sent: int) -> bool:
         """Whether the last period has been reported."""
@@ -73,8 +80,8 @@ def is_batch_ready(
     """Whether readings at hand should leave during an event.
 
     They do when the newest lies `batch_s` after the newest one sent, and when the oldest would
-    otherwise grow older than a batch.
+    otherwise grow older than a batch; at once when the clock was set back meanwhile.
     """
-    if last_sent is None:
+    if last_sent is None or newest < last_sent or newest < oldest:
         return True
     return newest - last_sent >= batch_s - period_s / 2 or now - oldest >= batch_s

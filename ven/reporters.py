@@ -78,6 +78,7 @@ class UsageReporter:
         if not self._request.report_back:
             await self._once()
             return
+        in_force = _minding_clock(self._reporting, in_force)
         try:
             if in_force.spool is None:
                 await self._find_start(in_force)
@@ -154,10 +155,12 @@ class UsageReporter:
         if in_force is None or in_force.spool is None:
             return False
         now = self._reporting.now()
-        live = await self._reporting.node.span(now - LIVE, now)
-        if not live.ids or live.ids[0] <= self._at_hand[-1].row_id:
+        found = await self._reporting.node.span(now - LIVE, now)
+        # By time, and so where the clock was set back also what was taken before that.
+        live = [row_id for row_id in found.ids if row_id > self._at_hand[-1].row_id]
+        if not live:
             return False
-        spool = in_force.spool.leave_behind(live.ids[0])
+        spool = in_force.spool.leave_behind(min(live))
         self._reporting.state.put_request(replace(in_force, spool=spool))
         self._at_hand.clear()
         log.info("backlog", owed=spool.spans)
@@ -232,6 +235,7 @@ class UsageReporter:
         after, until = in_force.spool.spans[0]
         readings = await self._reporting.node.readings(after=after, limit=BATCH_ROWS)
         rows = [row for row in telemetry.rows_of(readings) if row.row_id <= until]
+        rows = telemetry.ascending(rows)
         if wanted := [row for row in rows if row.starts_at < pace.end]:
             await self._send(wanted)
         current = self._reporting.in_force(self._request)
@@ -251,12 +255,15 @@ class UsageReporter:
 
     def _to_send(self, pace: Pace, *, before: float = math.inf) -> list[Row]:
         """What is at hand within the report interval; of aggregates only those that are whole."""
-        rows = [row for row in self._at_hand if row.starts_at < min(pace.end, before)]
+        in_order = telemetry.ascending(self._at_hand)
+        rows = [row for row in in_order if row.starts_at < min(pace.end, before)]
         if self._is_raw or not rows:
             return rows[:BATCH_ROWS]
         # A stretch is whole when a reading lies past it, or when none will come any more.
         whole_until = self._at_hand[-1].starts_at + self._period_s
-        if not self._more:
+        if len(in_order) < len(self._at_hand):
+            whole_until = math.inf  # the clock was set back behind it
+        elif not self._more:
             whole_until = max(whole_until, self._now_s() - self._late.total_seconds())
         stretches = self._aggregated(rows, pace.start)
         return [s for s in stretches if s.starts_at + self._length_s <= whole_until][:BATCH_ROWS]
@@ -335,6 +342,18 @@ class UsageReporter:
         return self._reporting.now().timestamp()
 
 
+def _minding_clock(reporting: Reporting, in_force: InForce) -> InForce:
+    """A clock that was set back must not hold up the reports until it is where it was."""
+    pace = Pace.of(in_force.request)
+    sent = pace.rewound(in_force.sent, reporting.now().timestamp())
+    if sent == in_force.sent or (in_force.sent == 0 and in_force.last_row_at is None):
+        return in_force
+    log.warning("clock_was_set_back", request=in_force.request_id, periods=in_force.sent - sent)
+    rewound = replace(in_force, sent=sent)
+    reporting.state.put_request(rewound)
+    return rewound
+
+
 class StatusReporter:
     """TELEMETRY_STATUS: online, overridden, and the load control state."""
 
@@ -355,6 +374,7 @@ class StatusReporter:
             await self._send([(now_s, self._changes[-1][1])])
             self._reporting.finish(self._request)
             return
+        in_force = _minding_clock(self._reporting, in_force)
         pace = Pace.of(self._request)
         due = pace.due(in_force.sent)
         if now_s < due:
@@ -539,7 +559,9 @@ class HistoryReporter:
                     datetime.fromtimestamp(at_s, UTC), datetime.fromtimestamp(until_s, UTC)
                 )
             )
-            if not is_raw:
+            if is_raw:
+                found = telemetry.newest_of_each(found)
+            else:
                 found = telemetry.aggregate(
                     found, anchor=anchor, length_s=step_s, period_s=self._period_s
                 )
@@ -567,6 +589,7 @@ class MetadataReporter:
             await self._reporting.register(answers=name)
             self._reporting.finish(self._request)
             return
+        in_force = _minding_clock(self._reporting, in_force)
         pace = Pace.of(self._request)
         now_s = self._reporting.now().timestamp()
         due = pace.due(in_force.sent)

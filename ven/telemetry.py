@@ -68,6 +68,21 @@ def rows_of(readings: Readings) -> list[Row]:
     ]
 
 
+def ascending(rows: Sequence[Row]) -> list[Row]:
+    """The first rows, as far as each starts after the one before: up to where a clock was set back.
+
+    One report tells of one stretch of time, each instant in it once (rule 313).
+    """
+    ends = (i for i in range(1, len(rows)) if rows[i].starts_at <= rows[i - 1].starts_at)
+    return list(rows[: next(ends, len(rows))])
+
+
+def newest_of_each(rows: Sequence[Row]) -> list[Row]:
+    """Rows by time, of each instant the one taken last: a clock set back makes some come twice."""
+    newest = {row.starts_at: row for row in sorted(rows, key=lambda row: row.row_id)}
+    return sorted(newest.values(), key=lambda row: row.starts_at)
+
+
 def wire_quality(quality: str) -> DataQuality:
     """`comm+late` -> "Quality Bad - Comm Failure"; what nobody knows is bad."""
     flags = quality.split("+")

@@ -20,7 +20,18 @@ def test_reports_are_due_after_each_period():
     start = START.timestamp()
 
     assert [start + 60, start + 120] == [found.due(0), found.due(1)]
-    assert [found.periods(start + s) for s in (-5, 59, 60, 119, 120)] == [0, 0, 1, 1, 2]
+    assert [found.periods(start + s) for s in (-5, 59, 60, 119, 120)] == [-1, 0, 1, 1, 2]
+
+
+def test_a_clock_that_was_set_back_takes_the_count_back_with_it():
+    found = pace(length_s=7200)
+    start = START.timestamp()
+
+    assert [found.rewound(10, start + s) for s in (900, 605, 599, 100, -130)] == [10, 10, 9, 1, -3]
+    assert found.rewound(120, start + 7200) == 120
+    assert is_batch_ready(
+        oldest=500.0, newest=504.0, last_sent=600.0, now=506.0, batch_s=8, period_s=4
+    )
 
 
 def test_a_report_of_two_minutes_is_sent_twice():  # test R1_3027

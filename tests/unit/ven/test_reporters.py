@@ -140,6 +140,69 @@ async def test_a_restart_goes_on_where_the_vtn_acknowledged(ven):
     assert len(sent.arrivals) == len(sent.seconds)
 
 
+@pytest.mark.parametrize("granularity_s", [4, 60])
+@pytest.mark.parametrize("by_s", [-86_400, -3600, -20, 3600, 86_400])
+async def test_readings_go_on_arriving_when_the_clock_is_set(ven, by_s, granularity_s):
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now(), granularity_s=granularity_s)
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=330, request=request)
+    set_at = ven.node.newest
+    ven.node.set_clock(by_s)
+    first_at = ven.node.row(set_at + 1)[1]
+    await ven.serve(reporter, seconds=600, request=request)
+
+    after = [at for at, arrived in sent.arrivals if arrived > ven.clock.now().timestamp() - 590]
+    assert {ven.node.row(i)[1] for i in range(set_at + 20, set_at + 120)} <= {
+        at + lag for at in after for lag in range(0, granularity_s, 4)
+    }
+    assert max(arrived - at for at, arrived in sent.arrivals if at >= first_at) < 150 or by_s < 0
+    for _, report in sent.updates:
+        starts = report.intervals.starts_at
+        assert list(starts) == sorted(set(starts))
+        assert report.duration >= timedelta(0)
+
+
+async def test_no_reading_is_left_out_when_the_clock_is_set_back(ven):
+    values = []
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    reporter = ven.force(request)
+    first = ven.node.newest + 1
+    for by_s in (0, -3600, -40, 7200, -7200):
+        ven.node.set_clock(by_s)
+        await ven.serve(reporter, seconds=133, request=request)
+    for _, report in sent.updates:
+        values.extend(report.intervals.columns[0].values)
+
+    ids = [round(value - 1000) for value in values]
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert ids[0] <= first
+    assert len(ids) > 130
+
+
+async def test_an_outage_during_which_the_clock_is_set_back_is_made_good(ven):
+    start = ven.clock.now()
+    ven.vtn.is_down = lambda: 600 <= ven.clock.monotonic() < 4200
+    sent = Sent(ven, takes_s=5)
+    request = usage_request(start=start)
+    reporter = ven.force(request)
+    first = ven.node.newest
+    await ven.serve(reporter, seconds=590, request=request)
+    ven.node.set_clock(-1800)
+    await ven.serve(reporter, seconds=8000, request=request)
+
+    ids = sorted(
+        round(value - 1000)
+        for _, report in sent.updates
+        for value in report.intervals.columns[0].values
+    )
+    assert ids[0] <= first + 1
+    assert ids == list(range(ids[0], ids[-1] + 1))
+    assert ids[-1] > ven.node.newest - 30
+    assert ven.state.requests()["u"].spool.spans == ()
+
+
 async def test_an_update_the_vtn_did_not_take_is_not_counted(ven):
     start = ven.clock.now()
     sent = Sent(ven)
@@ -515,6 +578,20 @@ async def test_the_whole_history_is_one_report_of_quarter_hours(ven):  # test R1
     assert power[-1] == pytest.approx(1000 + 999 - 112.5, abs=1)
     assert report.intervals.column("history-energy").values[-1] == pytest.approx(775, abs=1)
     assert not ven.state.requests()
+
+
+async def test_a_raw_history_has_each_instant_once_where_the_clock_was_set_back(ven):
+    ven.clock.advance(1800)
+    ven.node.set_clock(-600)
+    ven.clock.advance(900)
+    request = history(ven, "history-raw", minutes=30)
+    sent = Sent(ven)
+    await ven.serve(ven.force(request), seconds=60, request=request)
+
+    assert every_four([at for at, _ in sent.arrivals])
+    values = [v for _, report in sent.updates for v in report.intervals.columns[0].values]
+    newest = ven.node.newest
+    assert values[-150:] == [ven.node.row(newest - k)[0] for k in reversed(range(150))]
 
 
 async def test_half_an_hour_of_raw_history_comes_in_as_many_reports_as_it_takes(ven):
