@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from certs.authority import Authority
-from tests.postgres import PostgresCluster, PostgresMissing
+from chaos.postgres import PostgresCluster, PostgresMissing
 
 UNIT = Path(__file__).parent / "unit"
 

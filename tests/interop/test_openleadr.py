@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import describe
 from oadr.fingerprint import fingerprint
-from tests.story.house import House
+from chaos.house import House
 
 HERE = Path(__file__).parent
 T = TypeVar("T")

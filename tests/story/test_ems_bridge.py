@@ -29,7 +29,7 @@ from ems_bridge import (
 from ems_bridge.plant import SimulatedPlant
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms
-from tests.story.brokers import ACL, RunningBroker, start_amqtt, start_mosquitto
+from chaos.brokers import ACL, RunningBroker, start_amqtt, start_mosquitto
 
 TOPICS = Topics("town-hall", "node-1")
 EMS = "bms"

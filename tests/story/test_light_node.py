@@ -19,7 +19,7 @@ from light_node.errors import NodeRefused, NodeUnreachable
 from light_node.local import Delta, LocalClient, Step
 from light_node.profile import load_profile
 from light_node.simulator import SimulatedMeter
-from tests.story.brokers import start_mosquitto
+from chaos.brokers import start_mosquitto
 
 WAIT_S = 30.0
 INTERVAL_S = 0.25

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import _free_port
-from tests.story.house import House
+from chaos.house import House
 
 SIGNED = """
 [signature]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.story.house import VEN_ID, House
+from chaos.house import VEN_ID, House
 
 MakeHouse = Callable[..., House]
 

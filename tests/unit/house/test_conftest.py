@@ -6,7 +6,7 @@ import socket
 import pytest
 import pytest_socket
 
-from tests import postgres as postgres_room
+from chaos import postgres as postgres_room
 
 
 def test_a_unit_test_cannot_reach_the_network() -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole house on loopback, each program a process of its own that can be killed and restarted.
 
 VTN (SQLite or PostgreSQL) ~ mutual TLS ~ VEN - light node ~ mosquitto with mutual TLS ~ EMS,
@@ -6,70 +7,31 @@ and a building whose own ledger says what its load really was.
 
 import asyncio
 import json
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from certs.authority import Authority, SiteRole
+from chaos.brokers import ACL, RunningBroker, start_mosquitto
+from chaos.muting import MutableLine
+from chaos.program import Program, command, free_port, last_words, wait_for
+from chaos.proxy import FaultProxy
+from chaos.utility import CONTEXT, vtn_toml
 from demo.load_series import AFTERNOON, ClockShift
 from light_node.local import LocalClient, Readings
-from tests.story.brokers import ACL, RunningBroker, free_port, start_mosquitto
-from tests.story.muting import MutableLine
 from vtn import config, records
 from vtn.errors import NoAnswer, RefusedByVtn
 from vtn.operator_client import OperatorClient
 from vtn.views import EventCurtailment, EventView, Measurements, Ven
 
-BIN = Path(sys.executable).parent
 VEN_ID, SITE, NODE, EMS = "0042", "hq", "node-1", "ems-1"
-CONTEXT = "http://demandflex.example/peak"
 T = TypeVar("T")
-
-
-class Program:
-    """One of our programs: start it, kill it, start it again; its log goes on."""
-
-    def __init__(self, name: str, command: list[str], folder: Path) -> None:
-        self.name = name
-        self.log = folder / f"{name}.log"
-        self._command = command
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-    def kill(self) -> None:
-        """kill -9."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
-        if self._process is None or self._process.poll() is not None:
-            return -1
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            return self._process.wait(15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-            return -9
-
-    @property
-    def alive(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
 
 class Load(msgspec.Struct):
@@ -93,7 +55,14 @@ class House:
         ven_settings: str = "",
         ven_id: str = VEN_ID,
         energy: bool = True,
+        proxied: bool = False,
+        seed: int = 0,
     ) -> None:
+        """Write every settings file into `folder`, and start the broker; `open` starts the rest.
+
+        `database` is the URL of an empty one. With `proxied` the VEN reaches the VTN through
+        `vtn_line`, a fault proxy.
+        """
         self.folder = folder
         self.ven_id = ven_id
         self.interval_s = interval_s
@@ -107,6 +76,8 @@ class House:
         self.openadr_port, self.operator_port = free_port(), free_port()
         self.meter_port, self.load_port = free_port(), free_port()
         self.meter_line = MutableLine(self.meter_port)
+        self.vtn_line = FaultProxy(self.openadr_port, seed=seed) if proxied else None
+        ven_to = self.vtn_line.port if self.vtn_line is not None else self.openadr_port
         self.broker: RunningBroker = start_mosquitto(
             folder,
             ca=authority.site_trust,
@@ -114,28 +85,14 @@ class House:
             key=broker_cert.key,
             acl=ACL,
         )
-        certs = authority.folder
-        (folder / "vtn.toml").write_text(f"""
-[vtn]
-id = "VTN-1"
-[openadr]
-host = "127.0.0.1"
-port = {self.openadr_port}
-client_ca = "{authority.ven_trust}"
-poll_interval_s = 1
-resend_after_s = 2
-certificates = [
-    {{ cert = "{certs}/vtn-ecc.crt", key = "{certs}/vtn-ecc.key" }},
-    {{ cert = "{certs}/vtn-rsa.crt", key = "{certs}/vtn-rsa.key" }},
-]
-[operator]
-port = {self.operator_port}
-token_file = "operator.token"
-[store]
-url = "{database}"
-[reports]
-back_s = 4
-""")
+        (folder / "vtn.toml").write_text(
+            vtn_toml(
+                openadr_port=self.openadr_port,
+                operator_port=self.operator_port,
+                authority=authority,
+                database=database,
+            )
+        )
         (folder / "site.toml").write_text(f"""
 [site]
 id = "{SITE}"
@@ -170,7 +127,7 @@ cert = "{self.ven_cert.certificate}"
 key = "{self.ven_cert.key}"
 state = "ven.db"
 [vtn]
-url = "https://127.0.0.1:{self.openadr_port}"
+url = "https://127.0.0.1:{ven_to}"
 ca = "{authority.vtn_trust}"
 back_off_cap_s = 2
 [node]
@@ -203,14 +160,15 @@ resource_id = "building"
             *("--plant", f"tcp://127.0.0.1:{self.load_port}", "--rated-kw", 600),
         )
 
-    def _program(self, name: str, *command: object) -> Program:
-        first = sys.executable if command[0] == "python" else str(BIN / str(command[0]))
-        return Program(name, [first, *map(str, command[1:])], self.folder)
+    def _program(self, name: str, *words: object) -> Program:
+        return Program(name, command(*words), self.folder)
 
     # --- acts ------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Start everything and wait until the VEN is registered and the meter is read."""
+        if self.vtn_line is not None:
+            self.vtn_line.open()
         self.open_vtn()
         self.open_site()
         self.ven.start()
@@ -238,10 +196,13 @@ resource_id = "building"
         self.light_node.start()
 
     def close(self) -> None:
+        """Stop everything that runs."""
         for program in (self.ven, self.light_node, self.ems, self.building, self.vtn):
             program.stop()
         self.broker.stop()
         self.meter_line.__exit__()
+        if self.vtn_line is not None:
+            self.vtn_line.close()
 
     def publish(self, *, kw: float, starts_in_s: int, duration_s: int) -> EventView:
         """An event through the operator's own command line."""
@@ -254,12 +215,11 @@ resource_id = "building"
 
     def cli(self, *words: object) -> str:
         """Run one of our command lines; it must succeed."""
-        program = self._program("cli", *words)
-        command = program._command
+        line = command(*words)
         if words[0] == "vtn" and "--config" not in words:
-            command += ["--config", str(self.folder / "vtn.toml")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}{self.last_words()}"
+            line += ["--config", str(self.folder / "vtn.toml")]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 0, f"{' '.join(line)}: {done.stderr}{self.last_words()}"
         return done.stdout
 
     # --- what is seen ----------------------------------------------------------------------------
@@ -309,30 +269,21 @@ resource_id = "building"
         lines = (self.folder / "ledger.jsonl").read_bytes().splitlines()
         return [msgspec.json.decode(line, type=Load) for line in lines]
 
-    def answers(self) -> list[dict]:
+    def answers(self) -> list[dict[str, Any]]:
         """What the EMS answered, in its own log."""
         lines = [json.loads(line) for line in self.ems.log.read_text().splitlines()]
         return [line for line in lines if line.get("event") == "answer"]
 
-    def wait(self, what: str, ask: Callable[[], T], *, within_s: float = 30.0) -> T:
-        """Ask until the answer is something; else fail with everybody's last words."""
-        deadline = time.monotonic() + within_s
-        while True:
-            answer = ask()
-            if answer:
-                return answer
-            assert time.monotonic() < deadline, f"in vain: {what}{self.last_words()}"
-            time.sleep(0.1)
+    def wait(self, what: str, ask: Callable[[], T | None], *, within_s: float = 30.0) -> T:
+        """Ask until the answer is something. Raises InVain with everybody's last words."""
+        return wait_for(what, ask, within_s=within_s, words=self.last_words)
 
     def sleep_until(self, at: datetime) -> None:
         time.sleep(max(0.0, (at - datetime.now(UTC)).total_seconds()))
 
     def last_words(self) -> str:
-        words = []
-        for log in sorted(self.folder.glob("*.log")):
-            lines = log.read_text(errors="replace").splitlines()[-4:]
-            words.extend(f"\n{log.name}: {line[:400]}" for line in lines)
-        return "".join(words)
+        """The ends of all logs."""
+        return last_words(self.folder)
 
     # --- what must hold --------------------------------------------------------------------------
 

@@ -1,4 +1,5 @@
-"""A throw-away PostgreSQL cluster: made for one test run, gone after it."""
+# SPDX-License-Identifier: Apache-2.0
+"""A throw-away PostgreSQL cluster: made for one run, gone after it."""
 
 import itertools
 import os
@@ -34,12 +35,17 @@ def server_programs() -> Path:
 
 
 class PostgresCluster:
-    """One running server on a Unix socket and on a port of 127.0.0.1, without fsync."""
+    """One running server on a Unix socket and on a port of 127.0.0.1.
 
-    def __init__(self, port: int) -> None:
+    Without fsync, unless it is `durable`: then what was committed survives `kill`.
+    """
+
+    def __init__(self, port: int, *, durable: bool = False) -> None:
         self.port = port
+        self._durable = durable
         self._programs = server_programs()
         self._folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+        self._state = self._folder / "state"
         self._numbers = itertools.count(1)
         self._as_user: list[str] = []
         if os.geteuid() == 0:  # the server refuses to run as root
@@ -49,22 +55,27 @@ class PostgresCluster:
         self._server: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        state = self._folder / "state"
+        """Make the cluster, and run it."""
         subprocess.run(
             [
                 *self._as_user,
                 str(self._programs / "initdb"),
-                *("--pgdata", str(state), "--username=postgres", "--auth=trust"),
+                *("--pgdata", str(self._state), "--username=postgres", "--auth=trust"),
                 *("--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"),
             ],
             check=True,
             capture_output=True,
             cwd=self._folder,
         )
+        self.run()
+
+    def run(self) -> None:
+        """Run the cluster that was made; again after `kill`."""
+        safe = "on" if self._durable else "off"
         settings = {
-            "fsync": "off",
-            "full_page_writes": "off",
-            "synchronous_commit": "off",
+            "fsync": safe,
+            "full_page_writes": safe,
+            "synchronous_commit": safe,
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self._folder),
             "port": str(self.port),
@@ -72,11 +83,11 @@ class PostgresCluster:
             "logging_collector": "off",
         }
         flags = [f"--{name}={value}" for name, value in settings.items()]
-        with (self._folder / "server.log").open("wb") as log:
+        with (self._folder / "server.log").open("ab") as log:
             # when the test run itself is killed, the server gets SIGINT, a fast shutdown
             life = [*(self._as_user or ["setpriv"]), "--pdeathsig=INT"]
             self._server = subprocess.Popen(
-                [*life, str(self._programs / "postgres"), "-D", str(state), *flags],
+                [*life, str(self._programs / "postgres"), "-D", str(self._state), *flags],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
@@ -103,8 +114,15 @@ class PostgresCluster:
     def drop(self, name: str) -> None:
         self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    def kill(self) -> None:
+        """The whole server at once, as a power cut of its machine would; `run` brings it back."""
+        assert self._server is not None
+        self._server.send_signal(signal.SIGQUIT)  # immediate shutdown: recovery at the next start
+        self._server.wait(10)
+
     def stop(self) -> None:
-        if self._server is not None:
+        """End it for good, with everything in it."""
+        if self._server is not None and self._server.poll() is None:
             self._server.send_signal(signal.SIGQUIT)  # immediate: nothing in it is worth saving
             self._server.wait(10)
         shutil.rmtree(self._folder, ignore_errors=True)

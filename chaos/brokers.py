@@ -1,4 +1,5 @@
-"""MQTT brokers for story tests, on loopback: mosquitto (plain or mutual TLS), embedded amqtt."""
+# SPDX-License-Identifier: Apache-2.0
+"""MQTT brokers on loopback: mosquitto (plain or mutual TLS), embedded amqtt."""
 
 import os
 import shutil
@@ -10,7 +11,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from chaos.errors import SetUpFault
+from chaos.program import free_port
 
 START_S = 15.0
 
@@ -40,13 +42,13 @@ class RunningBroker:
         deadline = time.monotonic() + START_S
         while True:
             if self._process.poll() is not None:
-                raise RuntimeError(f"the broker did not start: {self.log.read_text()}")
+                raise SetUpFault(f"the broker did not start: {self.log.read_text()}")
             try:
                 socket.create_connection((self.host, self.port), timeout=1).close()
             except OSError:
                 if time.monotonic() > deadline:
                     self.kill()
-                    raise RuntimeError(f"the broker is silent: {self.log.read_text()}") from None
+                    raise SetUpFault(f"the broker is silent: {self.log.read_text()}") from None
                 time.sleep(0.02)
             else:
                 return
@@ -58,7 +60,7 @@ class RunningBroker:
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """kill -9, and up again on the same port."""
+        """Kill -9, and up again on the same port."""
         self.kill()
         self.start()
 
@@ -83,11 +85,6 @@ class RunningBroker:
             self._process.wait()
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 def start_mosquitto(
     folder: Path,
     *,
@@ -101,7 +98,9 @@ def start_mosquitto(
     """
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if program is None:
-        pytest.fail("mosquitto is missing: apt-get install mosquitto (make test does it).")
+        raise SetUpFault(
+            "mosquitto is missing: run scripts/packages as root, or apt-get install it."
+        )
     port = free_port()
     lines = [
         f"listener {port} 127.0.0.1",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TCP proxy that can fall silent: connections stay open, and what is sent is lost."""
 
 import socket
