@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """vtn.toml -> one frozen Settings."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +13,10 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """0 takes any free port."""
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Text = Annotated[str, msgspec.Meta(min_length=1)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 Signatures = Literal["off", "when the VEN signs", "required"]
+CertificateHeader = Literal["Client-Cert", "X-SSL-Client-Cert"]
 
 _DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
@@ -38,6 +41,20 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     key: Path
 
 
+class ProxySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[openadr.proxy]: one more listener, without TLS, for a TLS front that stands before us."""
+
+    socket: Path | None = None
+    """A Unix socket, mode 0660: who may open it is the front. Instead of host, port and peers."""
+    host: str = "127.0.0.1"
+    port: Port = 8445
+    peers: tuple[Text, ...] = ()
+    """Addresses or networks (10.0.0.0/24) of the fronts; nobody else is listened to."""
+    header: CertificateHeader = "Client-Cert"
+    """Where the front puts the VEN's certificate: Client-Cert (RFC 9440) or X-SSL-Client-Cert (PEM,
+    percent-encoded; nginx: $ssl_client_escaped_cert). It must drop what a VEN puts there."""
+
+
 class OpenAdrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[openadr]: the listener that VENs speak to."""
 
@@ -45,6 +62,9 @@ class OpenAdrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """An ECC and an RSA chain serve every certified VEN (rules 67 and 68)."""
     client_ca: Path
     """PEM: the roots whose VEN certificates are let in."""
+    crl: tuple[Path, ...] = ()
+    """Revocation lists of these authorities (PEM or DER), read again whenever a file changes."""
+    proxy: ProxySettings | None = None
     host: str = "0.0.0.0"  # noqa: S104 - VENs come from outside; mutual TLS is the door
     port: Port = 8443
     max_bytes: Positive = 1024 * 1024
@@ -60,6 +80,9 @@ class OpenAdrSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How far the clock of a VEN that signs may be behind or ahead of ours."""
     push_retry_s: Positive = 300
     """The longest pause between attempts to push to a VEN that does not answer."""
+    max_connections: Positive = 20_000
+    """Open at once; one more, and that which has been idle longest is closed."""
+    max_connections_per_certificate: Positive = 32
 
 
 class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,7 +129,42 @@ def load(path: Path) -> Settings:
         url = store_url(settings.store.url, folder=path.resolve().parent)
     except ValueError as error:
         raise SettingsFault(f"{path}: [store] url: {error}") from error
+    try:
+        _check_listeners(settings)
+    except ValueError as error:
+        raise SettingsFault(f"{path}: {error}") from error
     return msgspec.structs.replace(settings, store=StoreSettings(url=url))
+
+
+def _check_listeners(settings: Settings) -> None:
+    """Raises ValueError where two listeners share a port, or anybody could play the TLS front."""
+    ports = {"[openadr] port": settings.openadr.port, "[operator] port": settings.operator.port}
+    proxy = settings.openadr.proxy
+    if proxy is not None and proxy.socket is None:
+        ports["[openadr.proxy] port"] = proxy.port
+        if not proxy.peers:
+            raise ValueError(
+                "[openadr.proxy] peers: name the addresses of the TLS front, or give a socket."
+            )
+        networks(proxy.peers)
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in taken:
+            raise ValueError(
+                f"{name} is {port}, which is {taken[port]} already; each listener has its own."
+            )
+        taken[port] = name
+
+
+def networks(peers: tuple[str, ...]) -> tuple[Network, ...]:
+    """Addresses and networks as such. Raises ValueError, naming the one that is none."""
+    found = []
+    for peer in peers:
+        try:
+            found.append(ipaddress.ip_network(peer))
+        except ValueError as error:
+            raise ValueError(f"[openadr.proxy] peers: {error}.") from error
+    return tuple(found)
 
 
 def store_url(text: str, *, folder: Path) -> str:

@@ -16,6 +16,7 @@ Fault
     ├── NoAnswer                 the command line does not reach a running VTN
     ├── RefusedByVtn             the running VTN refused; the sentence is its own
     ├── ExportFault              a file cannot be written, or not in that format
+    ├── NotShown                 a TLS front hands on no certificate of our authorities
     ├── NotPushed                a VEN did not take what was pushed to it
     └── Rejected                 a VEN's message that is answered with an application error
 """
@@ -81,6 +82,10 @@ class RefusedByVtn(VtnError):
 
 class ExportFault(VtnError):
     """An export cannot be written, or not in that format."""
+
+
+class NotShown(VtnError):
+    """A TLS front hands on no certificate, or none that lets anybody in."""
 
 
 class NotPushed(VtnError):

@@ -2,16 +2,25 @@
 """The HTTPS listener of the VENs: mutual TLS, POST only, and no patience for stallers.
 
 501 another method · 404 another path · 406 another content type or encoding · 411 no length ·
-413 too long · 408 too slow · 400 broken off · 503 too much at once (rules 53, 67, 68, 511)
+413 too long · 408 too slow · 400 broken off · 403 the certificate no longer counts · 503 too much
+at once (rules 53, 67, 68, 511)
+
+A TLS front may stand before us: it speaks to a socket of its own, without TLS, and hands on the
+VEN's certificate in a header that counts from nobody else.
 """
 
 import asyncio
 import errno
-import hashlib
+import ipaddress
 import itertools
+import os
+import resource
 import socket
 import ssl
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Self
 
 import structlog
@@ -20,9 +29,13 @@ from aiohttp.web_request import BaseRequest
 
 from oadr.endpoints import MEDIA_TYPE, PREFIX
 from oadr.vocabulary import ServiceName
-from vtn.config import Chain, OpenAdrSettings
-from vtn.errors import ListenerFault
+from vtn import revocation
+from vtn.config import Chain, OpenAdrSettings, networks
+from vtn.connections import Connections
+from vtn.errors import ListenerFault, NotShown
+from vtn.forwarded import HEADERS, Front, Shown
 from vtn.gateway import Answer, Gateway
+from vtn.revocation import RevocationLists
 
 log = structlog.get_logger()
 
@@ -30,6 +43,8 @@ HANDSHAKE_S = 10.0
 HEADER_S = 5.0
 """From the first byte of a request (or the connection) to the end of its headers."""
 BODY_S = 15.0
+TAKE_S = 15.0
+"""How long the other end may leave an answer untaken that does not fit into the buffers."""
 LINGER_S = 2.0
 """How long a connection that is to be closed is listened to, so that the other end sees why."""
 IDLE_S = 75.0
@@ -40,6 +55,11 @@ MOST_AT_ONCE = 512
 """Requests under way; more are asked to come again later."""
 STOP_S = 5.0
 """What is under way may take this long when the VTN stops."""
+
+ALARM_S = 86_400.0
+"""How often an alarm that persists is said again."""
+_OTHER_FILES = 256
+"""Open files that are no connections of VENs."""
 
 CIPHERS = (
     "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:"
@@ -126,6 +146,59 @@ def bind(host: str, port: int, *, whose: str) -> socket.socket:
     return listening
 
 
+def listening(settings: OpenAdrSettings) -> tuple[socket.socket, ...]:
+    """The socket for VENs and, where there is a TLS front, the one for that.
+
+    Raises ListenerFault.
+    """
+    first = bind(settings.host, settings.port, whose="The listener for VENs")
+    proxy = settings.proxy
+    if proxy is None:
+        return (first,)
+    try:
+        if proxy.socket is not None:
+            return first, _bind_unix(proxy.socket)
+        return first, bind(proxy.host, proxy.port, whose="The listener for the TLS front")
+    except ListenerFault:
+        first.close()
+        raise
+
+
+def _bind_unix(path: Path) -> socket.socket:
+    """A listening Unix socket that its owner and group may open."""
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if path.is_socket():
+            path.unlink()  # of a VTN that was killed
+        before = os.umask(0o117)
+        try:
+            listening.bind(str(path))
+        finally:
+            os.umask(before)
+        listening.listen(1024)
+        listening.setblocking(False)
+    except OSError as error:
+        listening.close()
+        raise ListenerFault(
+            f"The listener for the TLS front: {path} cannot be bound: {_reason(error)}; see "
+            "[openadr.proxy] socket."
+        ) from error
+    return listening
+
+
+def room_for(most: int) -> int:
+    """So many connections, or what the system lets this process have open, if that is less."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    room = most if soft == resource.RLIM_INFINITY else max(min(most, soft - _OTHER_FILES), 1)
+    if room < most:
+        log.warning("fewer connections than set", room=room, max_connections=most)
+    return room
+
+
 def service_of(path: str) -> ServiceName | None:
     """The service a (percent-decoded) path names, under any base path (rule 511).
 
@@ -144,23 +217,39 @@ def service_of(path: str) -> ServiceName | None:
 
 
 class _Connection(web.RequestHandler):
-    """One connection: closed when the headers of a request take too long."""
+    """One connection: closed when the headers of a request, or an answer, take too long."""
 
     _numbers = itertools.count(1)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, listener: "Listener", **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.number = next(self._numbers)
-        self.der: bytes | None = None
-        self.certificate: str | None = None
+        self.shown: Shown | None = None
+        """Whose it is; None behind a TLS front, which says so with each request."""
+        self._listener = listener
+        self._tcp: asyncio.Transport | None = None
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+
+    @property
+    def certificate(self) -> str | None:
+        return self.shown.sha256 if self.shown is not None else None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)
+        self._tcp = transport
         tls = transport.get_extra_info("ssl_object")
-        self.der = tls.getpeercert(binary_form=True) if tls is not None else None
-        self.certificate = hashlib.sha256(self.der).hexdigest() if self.der else None
+        der = tls.getpeercert(binary_form=True) if tls is not None else None
+        try:
+            self.shown = Shown.of(der) if der else None
+            welcome = self._listener.welcome(self, transport)
+        except ValueError:
+            welcome = False  # OpenSSL takes some certificates that can be nobody's
+        if not welcome:
+            self.abort()
+            return
         self._arm()
 
     def data_received(self, data: bytes) -> None:
@@ -168,16 +257,38 @@ class _Connection(web.RequestHandler):
             self._arm()
         super().data_received(data)
 
+    def pause_writing(self) -> None:
+        """The other end does not take its answer as fast as we send."""
+        super().pause_writing()
+        self._taking = asyncio.get_running_loop().call_later(TAKE_S, self.abort)
+
+    def resume_writing(self) -> None:
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+        super().resume_writing()
+
     def connection_lost(self, exc: BaseException | None) -> None:
         self._disarm()
+        if self._taking is not None:
+            self._taking.cancel()
+        self._listener.connections.leave(self)
+        self._tcp = None
         super().connection_lost(exc)
 
     def headers_read(self) -> None:
         self._busy = True
         self._disarm()
+        self._listener.connections.busy(self)
 
     def answered(self) -> None:
         self._busy = False
+        self._listener.connections.idle(self)
+
+    def abort(self) -> None:
+        """Close it at once, whatever is under way."""
+        if self._tcp is not None:
+            self._tcp.abort()
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(HEADER_S, self._too_slow)
@@ -202,12 +313,32 @@ class _Server(web.Server):
 class Listener:
     """Serves a gateway over HTTPS; an async context manager that listens while it is open."""
 
-    def __init__(self, settings: OpenAdrSettings, gateway: Gateway) -> None:
+    def __init__(
+        self,
+        settings: OpenAdrSettings,
+        gateway: Gateway,
+        *,
+        sockets: Sequence[socket.socket] = (),
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        """`sockets` as `listening` makes them, where somebody else has; `now_s` is since 1970.
+
+        Raises ListenerFault for certificates and revocation lists that cannot be used.
+        """
         self._settings = settings
         self._gateway = gateway
         self._context = tls_context(settings)
         self._under_way = 0
-        self._sockets: Sequence[socket.socket] = ()
+        self._sockets = tuple(sockets)
+        self._now_s = now_s
+        self.revocation = RevocationLists(settings.crl, settings.client_ca)
+        self.connections: Connections[_Connection] = Connections(
+            most=room_for(settings.max_connections),
+            most_of_one=settings.max_connections_per_certificate,
+        )
+        proxy = settings.proxy
+        self._front = Front(proxy.header, settings.client_ca) if proxy is not None else None
+        self._fronts = networks(proxy.peers) if proxy is not None else ()
 
     @property
     def port(self) -> int:
@@ -215,31 +346,106 @@ class Listener:
         port: int = self._sockets[0].getsockname()[1]
         return port
 
+    @property
+    def proxy_address(self) -> Any:
+        """Where the TLS front finds us: (host, port), or the path of a Unix socket."""
+        return self._sockets[1].getsockname()
+
+    def close_connections(self, certificate: str) -> int:
+        """Close every open connection of this certificate (full SHA-256) now; how many."""
+        open_ = self.connections.of(certificate)
+        for connection in open_:
+            connection.abort()
+        return len(open_)
+
+    def welcome(self, connection: _Connection, transport: asyncio.Transport) -> bool:
+        """Whether a connection that has just been made may stay."""
+        shown = connection.shown
+        if shown is None:
+            return self._is_front(transport)
+        if self.revocation.revoked(shown.issuer, shown.serial):
+            log.info("refused", certificate=shown.sha256, reason="on a revocation list")
+            return False
+        if not self.connections.enter(connection):
+            log.info("refused", certificate=shown.sha256, reason="too many connections")
+            return False
+        return True
+
+    def _is_front(self, transport: asyncio.Transport) -> bool:
+        peer = transport.get_extra_info("peername")
+        if not isinstance(peer, tuple):
+            return self._front is not None  # a Unix socket
+        address = ipaddress.ip_address(peer[0])
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        if any(address in network for network in self._fronts):
+            return True
+        log.warning("refused", client=str(address), reason="not one of [openadr.proxy] peers")
+        return False
+
     async def __aenter__(self) -> Self:
-        listening = bind(self._settings.host, self._settings.port, whose="The listener for VENs")
+        if not self._sockets:
+            self._sockets = listening(self._settings)
         self._server = _Server(
             self._handle,
+            listener=self,
             keepalive_timeout=max(IDLE_S, 1.5 * self._settings.poll_interval_s),
             access_log=None,
             auto_decompress=False,
             lingering_time=LINGER_S,
             max_line_size=8190,
         )
-        self._listener = await asyncio.get_running_loop().create_server(
-            self._server,
-            sock=listening,
-            ssl=self._context,
-            ssl_handshake_timeout=HANDSHAKE_S,
-            ssl_shutdown_timeout=LINGER_S,
-        )
-        self._sockets = (listening,)
+        loop = asyncio.get_running_loop()
+        tls: Mapping[str, Any] = {
+            "ssl": self._context,
+            "ssl_handshake_timeout": HANDSHAKE_S,
+            "ssl_shutdown_timeout": LINGER_S,
+        }
+        self._listeners = [await loop.create_server(self._server, sock=self._sockets[0], **tls)]
+        for plain in self._sockets[1:]:
+            kind = loop.create_unix_server if plain.family == socket.AF_UNIX else loop.create_server
+            self._listeners.append(await kind(self._server, sock=plain))
+        self._looking = asyncio.create_task(self._look())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._listener.close()
+        self._looking.cancel()
+        for listener in self._listeners:
+            listener.close()
         self._server.pre_shutdown()  # idle connections go at once
         await self._server.shutdown(STOP_S)
-        await self._listener.wait_closed()
+        for listener in self._listeners:
+            await listener.wait_closed()
+        await asyncio.wait([self._looking])
+
+    async def _look(self) -> None:
+        """Follow the revocation lists: close who is on them, and raise alarms."""
+        if not self.revocation:
+            return
+        raised: list[str] = []
+        raised_s = 0.0
+        while True:
+            try:
+                now_s = self._now_s()
+                alarms = self.revocation.alarms(datetime.fromtimestamp(now_s, UTC))
+                if alarms != raised or now_s - raised_s > ALARM_S:
+                    for sentence in alarms:
+                        log.warning("revocation list", reason=sentence)
+                    raised, raised_s = alarms, now_s
+                await asyncio.sleep(revocation.CRL_LOOK_S)
+                if await asyncio.to_thread(self.revocation.look):
+                    log.info("revocation lists read again", closed=self._close_revoked())
+            except Exception:
+                log.exception("looking at the revocation lists failed")
+
+    def _close_revoked(self) -> int:
+        closed = 0
+        for connection in self.connections.every():
+            shown = connection.shown
+            if shown is not None and self.revocation.revoked(shown.issuer, shown.serial):
+                connection.abort()
+                closed += 1
+        return closed
 
     async def _handle(self, request: BaseRequest) -> web.Response:
         connection = request.protocol
@@ -269,9 +475,18 @@ class Listener:
         service = service_of(request.rel_url.path)
         if service is None:
             return Answer(404, f"The services are {PREFIX}/{'|'.join(_SERVICES)}.".encode())
-        refused = _wrong_headers(request, self._settings.max_bytes)
+        refused = _wrong_headers(
+            request, self._settings.max_bytes, shown=connection.shown is not None
+        )
         if refused is not None:
             return refused
+        try:
+            shown = self._who(request, connection)
+        except NotShown as error:
+            log.info("refused", certificate=connection.certificate, reason=str(error))
+            if connection.shown is not None:
+                connection.close()  # when this is answered
+            return Answer(403, str(error).encode())
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -284,13 +499,31 @@ class Listener:
         return await self._gateway.answer(
             service,
             body,
-            certificate=connection.certificate,
-            connection=connection.number,
-            der=connection.der,
+            certificate=shown.sha256,
+            connection=connection.number if shown is connection.shown else _number_of(shown),
+            der=shown.der,
         )
 
+    def _who(self, request: BaseRequest, connection: _Connection) -> Shown:
+        """Raises NotShown where nobody is, or somebody who no longer counts."""
+        shown, now_s = connection.shown, self._now_s()
+        if shown is not None:
+            if now_s > shown.not_after_s:
+                raise NotShown("The certificate is no longer valid; renew it.")
+            return shown
+        assert self._front is not None
+        shown = self._front.shown(request.headers, now_s=now_s)
+        if self.revocation.revoked(shown.issuer, shown.serial):
+            raise NotShown("The certificate is on a revocation list; have a new one issued.")
+        return shown
 
-def _wrong_headers(request: BaseRequest, max_bytes: int) -> Answer | None:
+
+def _number_of(shown: Shown) -> int:
+    """Behind a TLS front all requests of one VEN count as one connection."""
+    return int(shown.sha256[:15], 16)
+
+
+def _wrong_headers(request: BaseRequest, max_bytes: int, *, shown: bool) -> Answer | None:
     if request.content_type.lower() != MEDIA_TYPE:
         return Answer(406, f"The content type is {MEDIA_TYPE}.".encode())
     charset = request.charset
@@ -298,6 +531,8 @@ def _wrong_headers(request: BaseRequest, max_bytes: int) -> Answer | None:
         return Answer(406, b"The charset is UTF-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         return Answer(406, b"A body is not compressed; send it without Content-Encoding.")
+    if shown and any(name in request.headers for name in HEADERS):
+        return Answer(400, b"Only a TLS front may hand on a certificate; leave that header away.")
     length = request.content_length
     if length is None:
         return Answer(411, b"A body has a Content-Length and is not chunked.")
