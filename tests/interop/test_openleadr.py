@@ -14,8 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs import describe
-from oadr.fingerprint import fingerprint
 from chaos.house import House
+from oadr.fingerprint import fingerprint
 
 HERE = Path(__file__).parent
 T = TypeVar("T")

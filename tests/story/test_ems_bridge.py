@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from chaos.brokers import ACL, RunningBroker, start_amqtt, start_mosquitto
 from ems_bridge import (
     Acknowledgement,
     AckStatus,
@@ -29,7 +30,6 @@ from ems_bridge import (
 from ems_bridge.plant import SimulatedPlant
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms
-from chaos.brokers import ACL, RunningBroker, start_amqtt, start_mosquitto
 
 TOPICS = Topics("town-hall", "node-1")
 EMS = "bms"

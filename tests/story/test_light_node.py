@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from chaos.brokers import start_mosquitto
 from ems_bridge import BrokerSettings, Topics
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms
@@ -19,7 +20,6 @@ from light_node.errors import NodeRefused, NodeUnreachable
 from light_node.local import Delta, LocalClient, Step
 from light_node.profile import load_profile
 from light_node.simulator import SimulatedMeter
-from chaos.brokers import start_mosquitto
 
 WAIT_S = 30.0
 INTERVAL_S = 0.25

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import _free_port
 from chaos.house import House
+from tests.conftest import _free_port
 
 SIGNED = """
 [signature]
