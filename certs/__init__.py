@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small certificate authority for trials, demonstrations and closed networks."""
 
-from certs.authority import Authority, Issued, SiteRole, describe
-from certs.errors import AuthorityFault, CertsFault, NameRefused, UnreadableCertificate
+from certs.authority import Authority, Issued, RevocationList, SiteRole, describe
+from certs.errors import (
+    AuthorityFault,
+    CertsFault,
+    NameRefused,
+    NotIssuedHere,
+    UnreadableCertificate,
+)
 
 __all__ = [
     "Authority",
@@ -10,6 +16,8 @@ __all__ = [
     "CertsFault",
     "Issued",
     "NameRefused",
+    "NotIssuedHere",
+    "RevocationList",
     "SiteRole",
     "UnreadableCertificate",
     "describe",

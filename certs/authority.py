@@ -19,7 +19,9 @@ The folder: `vtn-ca.crt` (what VENs trust), `ven-ca.crt` (what the VTN trusts), 
 OpenADR roots, for who looks at both sides), `site-ca.crt` (what the site's MQTT trusts),
 `authority/` (the authority's own keys, mode 0700) and a `.crt` and `.key` for each certificate
 issued. A `.crt` holds the certificate followed by its intermediate, as servers and clients load
-it; a `.key` has mode 0600. No file is ever overwritten.
+it; a `.key` has mode 0600. No file is ever overwritten but the revocation lists: `ven-ca.crl`,
+`vtn-ca.crl` and `site-ca.crl` stand beside the `.crt` of the same issuers and hold what these have
+taken back (`authority/revoked.csv` is where that is kept).
 """
 
 import enum
@@ -34,21 +36,29 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from certs.errors import AuthorityFault, NameRefused, UnreadableCertificate
+from certs.errors import AuthorityFault, NameRefused, NotIssuedHere, UnreadableCertificate
 from oadr.fingerprint import fingerprint, sha256
 
 ROOT_LIFE = timedelta(days=20 * 365)
 INTERMEDIATE_LIFE = timedelta(days=10 * 365)
 LEAF_LIFE = timedelta(days=365)
+CRL_LIFE = timedelta(days=30)
 BACKDATED = timedelta(hours=24)
 """A node whose clock has not been set yet still finds its certificate valid."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
+_CRLS = {
+    "ven-ca.crl": ("ven-ca-ecc", "ven-ca-rsa"),
+    "vtn-ca.crl": ("vtn-ca-ecc", "vtn-ca-rsa"),
+    "site-ca.crl": ("site-ca",),
+}
+"""Each file with the issuers whose lists stand in it."""
 _RESERVED = {"ca", "site-ca", "vtn-ca", "ven-ca", "vtn-ecc", "vtn-rsa", "authority"}
 _BOTH_ENDS = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
@@ -88,6 +98,26 @@ class Description:
     not_after_at: datetime
     sha256: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationList:
+    """One file of revocation lists, just written."""
+
+    file: Path
+    revoked: int
+    """How many certificates stand in it."""
+    next_update_at: datetime
+    """Until when it must be renewed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Revoked:
+    """One line of authority/revoked.csv."""
+
+    issuer: str
+    serial: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +265,106 @@ class Authority:
             key=_new_key("ecc"),
         )
         return self._keep([made])[0]
+
+    def revoke(self, certificate: Path, *, life: timedelta = CRL_LIFE) -> RevocationList:
+        """Take back the first certificate of a PEM file, for good, and renew its list.
+
+        Again does no harm: the first time counts. Raises UnreadableCertificate, NotIssuedHere,
+        AuthorityFault.
+        """
+        found = _read_certificates(certificate)[0]
+        issuer = self._issuer_of(found)
+        if issuer is None:
+            raise NotIssuedHere(
+                f"{certificate} was not issued by the authority in {self.folder}; whoever issued "
+                "it must revoke it."
+            )
+        revoked = self._revoked()
+        if not any((one.issuer, one.serial) == (issuer, found.serial_number) for one in revoked):
+            line = f"{issuer},{found.serial_number:x},{self._now().isoformat()}\n"
+            try:
+                with (self.folder / "authority" / "revoked.csv").open("a", encoding="ascii") as out:
+                    out.write(line)
+                    out.flush()
+                    os.fsync(out.fileno())
+            except OSError as error:
+                raise AuthorityFault(
+                    f"{self.folder}: the revocation cannot be kept: {error.strerror}."
+                ) from error
+        file = next(file for file, issuers in _CRLS.items() if issuer in issuers)
+        return self._write_list(file, life)
+
+    def crls(self, *, life: timedelta = CRL_LIFE) -> tuple[RevocationList, ...]:
+        """Renew every revocation list, each good for `life`. Raises AuthorityFault."""
+        return tuple(self._write_list(file, life) for file in _CRLS)
+
+    def _write_list(self, file: str, life: timedelta) -> RevocationList:
+        now = self._now()
+        revoked = self._revoked()
+        number = int(now.timestamp() * 1000)
+        content = b""
+        count = 0
+        for issuer in _CRLS[file]:
+            signer = self._signer(issuer)
+            builder = (
+                x509.CertificateRevocationListBuilder()
+                .issuer_name(signer.certificate.subject)
+                .last_update(now)
+                .next_update(now + life)
+                .add_extension(x509.CRLNumber(number), critical=False)
+                .add_extension(_authority_identifier(signer.key), critical=False)
+            )
+            for one in revoked:
+                if one.issuer == issuer:
+                    count += 1
+                    builder = builder.add_revoked_certificate(
+                        x509.RevokedCertificateBuilder()
+                        .serial_number(one.serial)
+                        .revocation_date(one.at)
+                        .build()
+                    )
+            content += builder.sign(signer.key, hashes.SHA256()).public_bytes(
+                serialization.Encoding.PEM
+            )
+        path = self.folder / file
+        draft = path.with_name(f".{file}-{os.getpid()}")
+        try:
+            _write(draft, content, mode=0o644)
+            draft.replace(path)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise AuthorityFault(f"{path} cannot be written: {error.strerror}.") from error
+        return RevocationList(file=path, revoked=count, next_update_at=now + life)
+
+    def _issuer_of(self, certificate: x509.Certificate) -> str | None:
+        for issuer in (issuer for issuers in _CRLS.values() for issuer in issuers):
+            own = self._own_certificate(issuer)
+            if own.subject != certificate.issuer:
+                continue
+            try:
+                certificate.verify_directly_issued_by(own)
+            except (ValueError, TypeError, InvalidSignature):
+                continue
+            return issuer
+        return None
+
+    def _revoked(self) -> list[_Revoked]:
+        path = self.folder / "authority" / "revoked.csv"
+        try:
+            lines = path.read_text(encoding="ascii").splitlines()
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise AuthorityFault(f"{path} cannot be read: {error.strerror}.") from error
+        try:
+            return [
+                _Revoked(issuer=issuer, serial=int(serial, 16), at=datetime.fromisoformat(at))
+                for issuer, serial, at in (line.split(",") for line in lines)
+            ]
+        except ValueError as error:
+            raise AuthorityFault(
+                f"{path} is damaged ({error}): restore the authority's folder from its copy."
+            ) from error
 
     def _found(self) -> None:
         (self.folder / "authority").mkdir(mode=0o700)
@@ -409,15 +539,18 @@ def describe(path: Path) -> tuple[Description, ...]:
 
     Raises UnreadableCertificate.
     """
+    return tuple(map(_described, _read_certificates(path)))
+
+
+def _read_certificates(path: Path) -> list[x509.Certificate]:
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
+        return x509.load_pem_x509_certificates(path.read_bytes())
     except OSError as error:
         raise UnreadableCertificate(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise UnreadableCertificate(
             f"{path} holds no PEM certificate; name a .crt or .pem file."
         ) from error
-    return tuple(map(_described, found))
 
 
 def _described(certificate: x509.Certificate) -> Description:

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""certs init / vtn / ven / client / show."""
+"""certs init / vtn / ven / client / revoke / crl / show."""
 
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from certs.authority import Authority, Issued, SiteRole, describe
+from certs.authority import Authority, Issued, RevocationList, SiteRole, describe
 from doorway import Door, show, show_json
 
 
@@ -99,6 +101,40 @@ def client(name: str, folder: Path, kind: str, hosts: tuple[str, ...], *, as_jso
     _report((issued,), as_json=as_json)
 
 
+_DAYS = click.option(
+    "--days",
+    type=click.IntRange(1, 3650),
+    default=30,
+    show_default=True,
+    help="For how long a list is good; renew it before.",
+)
+
+
+@main.command(epilog=_example("certs revoke hq --dir pki", "certs revoke old/hq.crt --dir pki"))
+@click.argument("name")
+@_FOLDER
+@_DAYS
+@_JSON
+def revoke(name: str, folder: Path, *, days: int, as_json: bool) -> None:
+    """Take a certificate back, for good: NAME in the folder, or a file.
+
+    The list it then stands in (ven-ca.crl for a VEN's) goes to whoever checks it: [openadr] crl.
+    """
+    authority = Authority.open(folder)
+    inside = folder / f"{name}.crt"
+    file = inside if inside.exists() else Path(name)
+    _report_lists([authority.revoke(file, life=timedelta(days=days))], as_json=as_json)
+
+
+@main.command(epilog=_example("certs crl --dir pki", "certs crl --dir pki --days 7"))
+@_FOLDER
+@_DAYS
+@_JSON
+def crl(folder: Path, *, days: int, as_json: bool) -> None:
+    """Renew the revocation lists: ven-ca.crl, vtn-ca.crl and site-ca.crl."""
+    _report_lists(Authority.open(folder).crls(life=timedelta(days=days)), as_json=as_json)
+
+
 @main.command("show", epilog=_example("certs show pki/hq.crt"))
 @click.argument("file", type=click.Path(path_type=Path))
 @_JSON
@@ -119,6 +155,25 @@ def show_file(file: Path, *, as_json: bool) -> None:
         show(f"valid        {each.not_before_at:%Y-%m-%d} to {each.not_after_at:%Y-%m-%d} (UTC)")
         show(f"SHA-256      {each.sha256}")
         show(f"fingerprint  {each.fingerprint}")
+
+
+def _report_lists(lists: Sequence[RevocationList], *, as_json: bool) -> None:
+    if as_json:
+        show_json(
+            [
+                {
+                    "file": str(each.file),
+                    "revoked": each.revoked,
+                    "next_update_at": each.next_update_at,
+                }
+                for each in lists
+            ]
+        )
+        return
+    for each in lists:
+        show(
+            f"wrote {each.file}: {each.revoked} revoked; renew it by {each.next_update_at:%Y-%m-%d}"
+        )
 
 
 def _report(issued: tuple[Issued, ...], *, as_json: bool) -> None:

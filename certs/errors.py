@@ -5,6 +5,7 @@ Fault
 └── CertsFault
     ├── AuthorityFault     the authority's folder is missing, half there, or already used
     ├── NameRefused        a name or host that no certificate may carry
+    ├── NotIssuedHere      a certificate to be revoked that another authority issued
     └── UnreadableCertificate   the file holds no PEM certificate
 """
 
@@ -21,6 +22,10 @@ class AuthorityFault(CertsFault):
 
 class NameRefused(CertsFault):
     """The name or host would not make a sound certificate."""
+
+
+class NotIssuedHere(CertsFault):
+    """Another authority issued the certificate, and only that can revoke it."""
 
 
 class UnreadableCertificate(CertsFault):

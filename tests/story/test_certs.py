@@ -139,3 +139,36 @@ async def test_one_server_speaks_both_suites_of_rule_67(pki: Authority, vtn, sui
         assert ven.certificate.stem in (await reader.read()).decode()
         writer.close()
         await writer.wait_closed()
+
+
+def revoked(issued: Issued, *, trust: Path, crl: Path) -> bool:
+    """Whether OpenSSL, which must find a good list for it to say anything else, says so."""
+    answer = verdict(
+        *("verify", "-x509_strict", "-crl_check", "-CAfile", trust, "-CRLfile", crl),
+        issued.certificate,
+    )
+    assert answer.returncode == 0 or "certificate revoked" in answer.stderr, answer.stderr
+    return answer.returncode != 0
+
+
+def test_openssl_refuses_what_was_revoked_and_only_that(pki: Authority) -> None:
+    gone, gone_rsa, kept = pki.ven("gone"), pki.ven("gone-rsa", rsa=True), pki.ven("kept")
+    pki.crls()
+    crl = pki.folder / "ven-ca.crl"
+    assert not any(revoked(one, trust=pki.ven_trust, crl=crl) for one in (gone, gone_rsa, kept))
+
+    for one in (gone, gone_rsa, gone):  # again does no harm
+        pki.revoke(one.certificate)
+
+    verdicts = [revoked(one, trust=pki.ven_trust, crl=crl) for one in (gone, gone_rsa, kept)]
+    assert verdicts == [True, True, False]
+    pki.crls()  # and a renewed list still knows
+    assert revoked(gone, trust=pki.ven_trust, crl=crl)
+
+
+def test_a_broker_certificate_is_revoked_on_the_sites_own_list(pki: Authority) -> None:
+    node = pki.site("stolen-node", SiteRole.NODE)
+    written = pki.revoke(node.certificate)
+
+    assert written.file.name == "site-ca.crl"
+    assert revoked(node, trust=pki.site_trust, crl=written.file)

@@ -44,9 +44,25 @@ def test_a_broker_and_its_clients_are_issued(folder: Path) -> None:
     assert run("client", "ems-1", "--kind", "ems", "--dir", folder).exit_code == 0
 
 
+def test_a_certificate_is_taken_back_and_the_lists_are_renewed(folder: Path) -> None:
+    run("ven", "stolen", "--dir", folder)
+    answer = run("revoke", "stolen", "--dir", folder)
+    assert answer.exit_code == 0
+    assert "ven-ca.crl: 1 revoked" in answer.stdout
+
+    lists = json.loads(run("crl", "--dir", folder, "--days", "7", "--json").stdout)
+    assert {Path(each["file"]).name: each["revoked"] for each in lists} == {
+        "ven-ca.crl": 1,
+        "vtn-ca.crl": 0,
+        "site-ca.crl": 0,
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        (("revoke", "nobody", "--dir", "{}"), "No such file"),
+        (("revoke", "{}/ca.crt", "--dir", "{}"), "whoever issued it must revoke it"),
         (("init", "--out", "{}"), "name a new folder"),
         (("ven", "a b", "--dir", "{}"), "no name for a certificate"),
         (("ven", "x", "--dir", "{}/none"), "make one with: certs init"),
