@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import structlog
 from aiohttp import ClientPayloadError, web
@@ -238,13 +238,12 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._tcp = transport
+        self._tcp = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         try:
             self.shown = Shown.of(der) if der else None
-            welcome = self._listener.welcome(self, transport)
+            welcome = self._listener.welcome(self, self._tcp)
         except ValueError:
             welcome = False  # OpenSSL takes some certificates that can be nobody's
         if not welcome:
