@@ -17,7 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from vtn.config import Chain, Settings
 from vtn.credential import read_token
 from vtn.errors import VtnError
-from vtn.store.engine import revision
+from vtn.store.engine import refuse_newer, revision
 from vtn.views import Finding
 
 SOON: Final = timedelta(days=30)
@@ -188,8 +188,17 @@ async def _database(url: str) -> Finding:
         return Finding(subject="database", sentence=str(fault), ok=False)
     if found == head:
         return Finding(subject="database", sentence=f"It is at version {head}, as it should be.")
-    state = "has no tables yet" if found is None else f"is at version {found}, not {head}"
-    return Finding(subject="database", sentence=f"It {state}; run vtn init.", ok=False)
+    try:
+        if found is not None:
+            refuse_newer(url, found)
+    except VtnError as fault:
+        return Finding(subject="database", sentence=str(fault), ok=False)
+    state = (
+        "has no tables yet; run vtn init"
+        if found is None
+        else f"is at version {found}, not {head}; run vtn upgrade"
+    )
+    return Finding(subject="database", sentence=f"It {state}.", ok=False)
 
 
 def _port(subject: str, host: str, port: int) -> Finding:

@@ -109,6 +109,36 @@ class ReportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """reportBackDuration of the automatic requests."""
 
 
+Days = Annotated[int, msgspec.Meta(ge=0)]
+"""0 keeps for ever."""
+
+
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[retention]: how long is kept what; docs/operator.md says what that takes on the disk."""
+
+    samples_days: Days = 400
+    """Values as they were measured; after that their rollups of 15 minutes are left."""
+    event_days: Days = 1130
+    """Values from `event_margin_h` before until after each event, for settlement disputes."""
+    event_margin_h: Days = 4
+    rollup_days: Days = 3660
+    audit_days: Days = 3660
+    """Audit lines; events, their modifications and answers stay for ever."""
+
+    def __post_init__(self) -> None:
+        ages = [days or 10**9 for days in (self.samples_days, self.event_days, self.rollup_days)]
+        if ages[0] < LEAST_SAMPLES_DAYS:
+            raise ValueError(
+                f"samples_days must be {LEAST_SAMPLES_DAYS} or more: a VEN that was cut off brings "
+                "values a week old"
+            )
+        if max(ages[:2]) > ages[2]:
+            raise ValueError("rollup_days must not be less than samples_days and event_days")
+
+
+LEAST_SAMPLES_DAYS = 8
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything of vtn.toml."""
 
@@ -117,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     operator: OperatorSettings
     store: StoreSettings = StoreSettings()
     reports: ReportSettings = ReportSettings()
+    retention: RetentionSettings = RetentionSettings()
 
 
 def load(path: Path) -> Settings:

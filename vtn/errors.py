@@ -4,7 +4,9 @@
 Fault
 └── VtnError
     ├── StoreError               the database cannot be used as it is
-    │   ├── NotAtHead            its tables are not those of this version: `vtn init`
+    │   ├── NotAtHead            its tables are not those of this version: `vtn upgrade`
+    │   ├── NewerSchema          they are those of a later version
+    │   ├── BackupFault          a backup cannot be made, is damaged, or may not be put there
     │   └── StoreUnavailable     it does not answer now; the same act may succeed later
     ├── ListenerFault            an address cannot be bound, or a certificate cannot be used
     ├── Invalid                  what was asked contradicts the standard or itself
@@ -34,6 +36,14 @@ class StoreError(VtnError):
 
 class NotAtHead(StoreError):
     """The database's tables are not those of this version."""
+
+
+class NewerSchema(StoreError):
+    """The database's tables were made by a later version of the VTN."""
+
+
+class BackupFault(StoreError):
+    """A backup cannot be made, is damaged, or may not be restored there."""
 
 
 class StoreUnavailable(StoreError):

@@ -9,6 +9,7 @@ context.configure(
     connection=context.config.attributes["connection"],
     target_metadata=Table.metadata,
     transactional_ddl=True,
+    on_version_apply=context.config.attributes.get("reached", ()),
 )
 with context.begin_transaction():
     context.run_migrations()

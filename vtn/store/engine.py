@@ -9,7 +9,7 @@ code asks for them.
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -23,7 +23,14 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from vtn.errors import Conflict, Invalid, NotAtHead, StoreError, StoreUnavailable
+from vtn.errors import (
+    Conflict,
+    Invalid,
+    NewerSchema,
+    NotAtHead,
+    StoreError,
+    StoreUnavailable,
+)
 from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -46,15 +53,16 @@ class Store:
     async def open(cls, url: str) -> "Store":
         """Open the database at `url` (with its driver, see vtn.config.store_url).
 
-        Raises NotAtHead unless its tables are those of this version, StoreUnavailable where it
-        does not answer.
+        Raises NotAtHead unless its tables are those of this version, NewerSchema where a later VTN
+        made them, StoreUnavailable where it does not answer.
         """
-        found, head = await revision(url)
-        if found != head:
+        found, needed = await revision(url)
+        if found is None:
+            raise NotAtHead(f"The database {_shown(url)} has no tables yet; run vtn init.")
+        refuse_newer(url, found)
+        if found != needed:
             raise NotAtHead(
-                f"The database {_shown(url)} "
-                + ("has no tables yet" if found is None else f"is at version {found}, not {head}")
-                + "; run vtn init."
+                f"The database {_shown(url)} is at version {found}, not {needed}; run vtn upgrade."
             )
         if make_url(url).get_backend_name() == "sqlite":
             return cls(_sqlite_reader(url), _sqlite_writer(url))
@@ -86,21 +94,46 @@ class Store:
             await self._reader.dispose()
 
 
-async def migrate(url: str) -> tuple[str | None, str]:
-    """Bring the database to this version, made anew if need be; the versions before and after."""
-    file = _file(url)
+async def migrate(
+    url: str, *, step: Callable[[str, str], None] = lambda _version, _caption: None
+) -> tuple[str | None, str]:
+    """Bring the database to this version, made anew if need be; the versions before and after.
+
+    All in one transaction: interrupted, the database is as it was. `step` is told each version
+    that is reached, and its caption. Raises NewerSchema.
+    """
+    file = sqlite_file(url)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         await asyncio.to_thread(file.touch, mode=0o640)
-    before, head = await revision(url)
+    before, after = await revision(url)
+    if before is not None:
+        refuse_newer(url, before)
     engine = _engine(url)
     try:
         with _named_faults():
             async with engine.begin() as connection:
-                await connection.run_sync(_upgrade)
+                await connection.run_sync(_upgrade, step)
     finally:
         await engine.dispose()
-    return before, head
+    return before, after
+
+
+def head() -> str:
+    """The version of the tables that this program needs."""
+    found = ScriptDirectory.from_config(_config()).get_current_head()
+    assert found is not None
+    return found
+
+
+def refuse_newer(url: str, version: str) -> None:
+    """Raises NewerSchema for a version of the tables that this program has never heard of."""
+    known = {one.revision for one in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if version not in known:
+        raise NewerSchema(
+            f"The database {_shown(url)} is at version {version}, of a later VTN than this "
+            f"(which knows {head()}); install that VTN, or restore a backup from before."
+        )
 
 
 async def revision(url: str) -> tuple[str | None, str]:
@@ -108,22 +141,21 @@ async def revision(url: str) -> tuple[str | None, str]:
 
     Never makes a database. Raises StoreUnavailable where it does not answer.
     """
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    file = _file(url)
+    needed = head()
+    file = sqlite_file(url)
     if file is not None and not await asyncio.to_thread(file.is_file):
-        return None, head
+        return None, needed
     engine = _engine(url)
     try:
         with _named_faults():
             async with engine.connect() as connection:
-                return await connection.run_sync(_current), head
+                return await connection.run_sync(_current), needed
     finally:
         await engine.dispose()
 
 
 def _engine(url: str) -> AsyncEngine:
-    if _file(url) is not None:
+    if sqlite_file(url) is not None:
         return _sqlite_writer(url)
     return create_async_engine(url, pool_size=1)
 
@@ -186,9 +218,14 @@ def _config() -> Config:
     return config
 
 
-def _upgrade(connection: Connection) -> None:
+def _upgrade(connection: Connection, step: Callable[[str, str], None]) -> None:
+    def reached(**alembic: Any) -> None:
+        script = alembic["step"].up_revision
+        step(script.revision, script.doc)
+
     config = _config()
     config.attributes["connection"] = connection
+    config.attributes["reached"] = reached
     command.upgrade(config, "head")
 
 
@@ -201,7 +238,8 @@ def _current(connection: Connection) -> str | None:
         raise StoreError(f"This is no database of a VTN: {error}.") from error
 
 
-def _file(url: str) -> Path | None:
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite database; None for another."""
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
         return None

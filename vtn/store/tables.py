@@ -6,12 +6,14 @@ vens ─┬─ resources            events ─┬─ event_versions (every modif
       ├─ report_offers                └─ event_responses (every answer, kept)
       ├─ report_requests
       ├─ series ─ measurement_blocks  market_contexts
+      │        └─ rollups             rollups_due (blocks that changed since; filled by triggers)
       ├─ opts                         audit (append only)
       ├─ outbox                       nonces (of signed messages, while they could be replayed)
+      ├─ report_days (how much came)
       └─ metadata_subscriptions (our metadata, wanted periodically)
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from sqlalchemy import (
     BigInteger,
@@ -261,6 +263,48 @@ class MessageRow(Table):
     queued_at: Mapped[datetime]
     handed_at: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
+
+
+class RollupRow(Table):
+    """One vtn.rollups.Rollup."""
+
+    __tablename__ = "rollups"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy reads it so
+
+    series: Mapped[int] = mapped_column(
+        _Number, ForeignKey("series.number"), primary_key=True, autoincrement=False
+    )
+    starts_at: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
+    usable: Mapped[int]
+    unusable: Mapped[int]
+    covered_s: Mapped[int]
+    first_value: Mapped[float | None]
+    last_value: Mapped[float | None]
+    mean: Mapped[float | None]
+    minimum: Mapped[float | None]
+    maximum: Mapped[float | None]
+    quality: Mapped[str]
+
+
+class RollupDueRow(Table):
+    """A block that was made or changed since it was rolled up; triggers of migration 0003."""
+
+    __tablename__ = "rollups_due"
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 - SQLAlchemy reads it so
+
+    starts_at: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
+    series: Mapped[int] = mapped_column(_Number, primary_key=True, autoincrement=False)
+
+
+class ReportDayRow(Table):
+    """How much a VEN reported on one day (UTC)."""
+
+    __tablename__ = "report_days"
+
+    ven_id: Mapped[str] = _ven()
+    day: Mapped[date] = mapped_column(primary_key=True)
+    messages: Mapped[int] = mapped_column(BigInteger)
+    samples: Mapped[int] = mapped_column(BigInteger)
 
 
 class NonceRow(Table):
