@@ -1,9 +1,9 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story conformance lock clean
+.PHONY: help setup demo test check unit story conformance deb lock clean
 
 PY := .venv/bin/python
-WHOLE := $(wildcard tests/conformance tests/story tests/interop)
+WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,8 +18,8 @@ demo: ## the whole path on this machine, from an event to verified curtailment (
 test: unit story ## every test; installs what they need where it may
 
 check: setup ## ruff, mypy, and the contracts of direction between the packages
-	@.venv/bin/ruff check . scripts/setup
-	@.venv/bin/ruff format --check . scripts/setup
+	@.venv/bin/ruff check . scripts/setup scripts/deb
+	@.venv/bin/ruff format --check . scripts/setup scripts/deb
 	@.venv/bin/mypy
 	@.venv/bin/lint-imports
 
@@ -31,6 +31,9 @@ story: setup packages ## whole stories on real sockets, with other people's soft
 
 conformance: setup packages ## our VTN and VEN, and openleadr's, against every numbered rule
 	@$(PY) scripts/conformance
+
+deb: setup ## Debian packages of both wings into dist/ (DEB="--wing field --arch arm64 --python 3.13": one of them)
+	@$(PY) scripts/deb $(DEB)
 
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock

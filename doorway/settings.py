@@ -2,6 +2,7 @@
 """Settings: one TOML file a program, decoded once into one frozen msgspec Struct."""
 
 import difflib
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -20,8 +21,9 @@ _AT = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<where>[^`]*)`)?$")
 def load_settings(path: Path, into: type[T]) -> T:
     """Read the TOML file at `path` into `into`, a Struct with `forbid_unknown_fields=True`.
 
-    Fields typed `Path` are taken relative to the file's folder. Raises SettingsFault with one
-    sentence that names the file, the key and, for an unknown key, the nearest known one.
+    Fields typed `Path` are taken relative to the file's folder, unless systemd hands a credential
+    of that name to the service (LoadCredential=). Raises SettingsFault with one sentence that names
+    the file, the key and, for an unknown key, the nearest known one.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -45,13 +47,26 @@ def decode_settings(raw: dict[str, Any], into: type[T], *, source: str, folder: 
         if issubclass(kind, Path):
             if not isinstance(value, str):
                 raise TypeError("Expected a path as text")
-            return folder / Path(value).expanduser()
+            return _placed(Path(value).expanduser(), folder)
         raise NotImplementedError(f"Settings of type {kind} are not supported")
 
     try:
         return msgspec.convert(raw, into, dec_hook=to_path)
     except msgspec.ValidationError as error:
         raise SettingsFault(f"{source}: {explain(str(error), into)}") from error
+
+
+def _placed(path: Path, folder: Path) -> Path:
+    """One settings file serves the service, which gets its keys as credentials, and a person.
+
+    LoadCredential=mqtt:/etc/demandflex/mqtt hands mqtt/node.key over as mqtt_node.key.
+    """
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    if credentials and not path.is_absolute():
+        credential = Path(credentials, "_".join(path.parts))
+        if credential.is_file():
+            return credential
+    return folder / path
 
 
 def explain(fault: str, into: type[msgspec.Struct], *, noun: str = "setting") -> str:

@@ -30,6 +30,23 @@ def test_a_path_is_taken_relative_to_the_file() -> None:
     assert Path("/var/ring.db") == decode({"name": "a", "ring": "/var/ring.db"}).ring
 
 
+def test_a_credential_of_the_service_goes_before_the_file_of_that_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one.key").touch()
+    (tmp_path / "mqtt_node.key").touch()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    def at(text: str) -> Path:
+        return decode({"name": "a", "ring": text}).ring
+
+    assert at("one.key") == tmp_path / "one.key"
+    assert at("mqtt/node.key") == tmp_path / "mqtt_node.key"
+    assert at("mqtt/one.key") == Path("/etc/x/mqtt/one.key")
+    assert at("other.key") == Path("/etc/x/other.key")
+    assert at("/etc/one.key") == Path("/etc/one.key")
+
+
 @pytest.mark.parametrize(
     ("raw", "sentence"),
     [
