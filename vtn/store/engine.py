@@ -3,14 +3,15 @@
 
 SQLite runs in WAL with synchronous=FULL: what was committed survives a power cut. All its writes
 go through one connection that takes the write lock at once (BEGIN IMMEDIATE), so none of them can
-find out half-way that it came too late (vtn.store.sqlite). PostgreSQL takes row locks where the
-code asks for them.
+find out half-way that it came too late (vtn.store.sqlite), and those of one moment share a commit
+(vtn.store.group_commit). PostgreSQL takes row locks where the code asks for them, and shares its
+writes to disk by itself.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,20 +20,16 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from vtn.errors import (
-    Conflict,
-    Invalid,
-    NewerSchema,
-    NotAtHead,
-    StoreError,
-    StoreUnavailable,
-)
+from vtn.errors import NewerSchema, NotAtHead, StoreError
+from vtn.store.faults import named
+from vtn.store.group_commit import GroupCommit
 from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
+ANSWER_S = 5.0
+"""How long PostgreSQL may take to let us in; while it does not, VENs are told to come again."""
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -48,6 +45,7 @@ class Store:
     def __init__(self, reader: AsyncEngine, writer: AsyncEngine) -> None:
         self._reader = reader
         self._writer = writer
+        self._shared = GroupCommit(writer) if writer.dialect.name == "sqlite" else None
 
     @classmethod
     async def open(cls, url: str) -> "Store":
@@ -66,7 +64,14 @@ class Store:
             )
         if make_url(url).get_backend_name() == "sqlite":
             return cls(_sqlite_reader(url), _sqlite_writer(url))
-        engine = create_async_engine(url, pool_size=5, max_overflow=5, pool_pre_ping=True)
+        engine = create_async_engine(
+            url,
+            pool_size=5,
+            max_overflow=5,
+            pool_pre_ping=True,
+            pool_timeout=ANSWER_S,
+            connect_args={"timeout": ANSWER_S},
+        )
         return cls(engine.execution_options(isolation_level="REPEATABLE READ"), engine)
 
     @property
@@ -81,14 +86,23 @@ class Store:
             async with self._reader.connect() as connection:
                 yield connection
 
+    def write(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A block that is committed, durably, when it ends, or not at all.
+
+        On SQLite blocks of one moment share a transaction, one after the other: do not wait for
+        anything else in there, and never for another block.
+        """
+        return self._transaction() if self._shared is None else self._shared.block()
+
     @asynccontextmanager
-    async def write(self) -> AsyncIterator[AsyncConnection]:
-        """One transaction: committed, durably, when the block ends, or not at all."""
+    async def _transaction(self) -> AsyncIterator[AsyncConnection]:
         with _named_faults():
             async with self._writer.begin() as connection:
                 yield connection
 
     async def close(self) -> None:
+        if self._shared is not None:
+            await self._shared.close()
         await self._writer.dispose()
         if self._reader is not self._writer:
             await self._reader.dispose()
@@ -157,7 +171,7 @@ async def revision(url: str) -> tuple[str | None, str]:
 def _engine(url: str) -> AsyncEngine:
     if sqlite_file(url) is not None:
         return _sqlite_writer(url)
-    return create_async_engine(url, pool_size=1)
+    return create_async_engine(url, pool_size=1, connect_args={"timeout": ANSWER_S})
 
 
 def _sqlite_reader(url: str) -> AsyncEngine:
@@ -176,7 +190,9 @@ def _sqlite_writer(url: str) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "begin")
     def _began(connection: Connection) -> None:
-        begin_immediate(cast("sqlite3.Connection", connection.connection.driver_connection))
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        if not driver.in_transaction:  # GroupCommit has begun it already
+            begin_immediate(driver)
 
     return engine
 
@@ -196,19 +212,11 @@ def _named_faults() -> Iterator[None]:
     """What the database says in its own words, as faults of ours."""
     try:
         yield
-    except IntegrityError as error:
-        raise Conflict(
-            "Somebody else did the same at the same moment; look at it again."
-        ) from error
-    except DataError as error:
-        raise Invalid(
-            "A value cannot be stored: it is longer, larger or stranger than the database takes."
-        ) from error
-    except (DBAPIError, PoolTimeout, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0:1] or ["no reason given"]
-        raise StoreUnavailable(
-            f"The database does not do what it should ({reason[0]}); see that it runs and has room."
-        ) from error
+    except Exception as error:
+        fault = named(error)
+        if fault is None:
+            raise
+        raise fault from error
 
 
 def _config() -> Config:

@@ -10,12 +10,13 @@ hold, and the commit, which waits for the disk, do not. Long reads belong on the
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Pool
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only
 
@@ -70,6 +71,15 @@ class Dialect(SQLiteDialect_pysqlite):
 
     def do_commit(self, dbapi_connection: Any) -> None:
         _elsewhere(dbapi_connection.commit)
+
+
+def driver_of(connection: AsyncConnection) -> sqlite3.Connection | None:
+    """SQLite's own connection beneath the writer's; None beneath any other."""
+    if connection.dialect.driver != Dialect.driver:
+        return None
+    beneath = connection.sync_connection
+    assert beneath is not None
+    return cast("sqlite3.Connection", beneath.connection.dbapi_connection)
 
 
 def begin_immediate(connection: sqlite3.Connection) -> None:
