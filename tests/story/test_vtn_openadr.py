@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import itertools
 import ssl
 from datetime import UTC, datetime, timedelta
 
@@ -12,87 +11,22 @@ from structlog.testing import capture_logs
 
 import oadr
 from certs import Authority
-from oadr.endpoints import path
 from oadr.event import DistributeEvent, RequestEvent, SignalInterval
 from oadr.poll import Poll, Response
 from oadr.registration import CreatedPartyRegistration, QueryRegistration
 from oadr.report import RegisterReport
 from oadr.vocabulary import ServiceName
-from tests.story.vtn.utility import CONTEXT, Speaker, Utility, settings, simple, values
+from tests.story.vtn.served import NAMES, XML, Wired, serving
+from tests.story.vtn.utility import settings, simple, values
 from vtn import listener as listening
 from vtn.errors import ListenerFault
-from vtn.gateway import Answer
 from vtn.listener import Listener, bind
-from vtn.store import migrate
-
-XML = {"Content-Type": "application/xml"}
-NAMES = (f"ven-{number}" for number in itertools.count(1))
-
-
-class Served(Utility):
-    """A VTN with its listener, and the authority that made its certificates."""
-
-    def url(self, service="OadrPoll"):
-        return f"https://127.0.0.1:{self.listener.port}/OpenADR2/Simple/2.0b/{service}"
-
-    def tls(self, issued=None):
-        context = ssl.create_default_context(cafile=self.authority.trust)
-        if issued is not None:
-            context.load_cert_chain(issued.certificate, issued.key)
-        return context
-
-    async def wired(self, ven_id="0042", *, rsa=False):
-        """A VEN that is let in with a certificate of its own, and its context."""
-        issued = self.authority.ven(next(NAMES), rsa=rsa)
-        await self.desk.add_ven(
-            ven_id=ven_id,
-            name=ven_id,
-            certificate_sha256=issued.sha256,
-            resources=("r1",),
-            by="anna",
-        )
-        return Wired(self, ven_id, self.tls(issued))
-
-
-class Wired(Speaker):
-    """A VEN that really posts over TLS; an async context manager around its connections."""
-
-    def __init__(self, utility, ven_id, context):
-        super().__init__(utility, ven_id, "")
-        self.context = context
-
-    async def __aenter__(self):
-        self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self.context))
-        return self
-
-    async def __aexit__(self, *_):
-        await self.session.close()
-
-    async def post(self, service, body, headers=XML, **more):
-        url = f"https://127.0.0.1:{self.utility.listener.port}{path(service)}"
-        async with self.session.post(url, data=body, headers=headers, **more) as response:
-            assert "Transfer-Encoding" not in response.headers
-            return Answer(response.status, await response.read())
-
-
-@pytest.fixture(scope="module")
-def chains(authority):
-    stems = [authority.folder / "vtn-ecc", authority.folder / "vtn-rsa"]
-    return [{"cert": f"{stem}.crt", "key": f"{stem}.key"} for stem in stems]
 
 
 @pytest.fixture
-async def served(tmp_path, clock, authority, chains):
-    url = f"sqlite+aiosqlite:///{tmp_path / 'vtn.db'}"
-    await migrate(url)
-    more = {"certificates": chains, "client_ca": authority.trust, "max_bytes": 200_000}
-    found = Served(settings(url, tmp_path, **more), clock)
-    found.authority = authority
-    await found.start()
-    await found.desk.add_market_context(CONTEXT, "Peak", by="anna")
-    async with Listener(found.settings.openadr, found.gateway) as found.listener:
+async def served(tmp_path, clock, authority):
+    async with serving(tmp_path, clock, authority) as found:
         yield found
-    await found.store.close()
 
 
 POLL = oadr.build(Poll(ven_id="0042"))

@@ -440,13 +440,9 @@ WRAPPERS = {
 }
 
 
-@pytest.mark.parametrize("evil_id", [' o:Id="b"', ' o:Id="c"', ""])
-@pytest.mark.parametrize("algorithm", [EXCLUSIVE, INCLUSIVE])
-@pytest.mark.parametrize("wrapper", WRAPPERS)
-def test_a_signed_body_moved_elsewhere_lends_nothing_to_another(
-    wrapper, algorithm, evil_id
-) -> None:
-    root = tree(made(algorithm=algorithm, c14n=algorithm))
+def moved(wrapper: str, *, evil_id: str, evil: str = "evil", who: Party = ECC, **changed) -> bytes:
+    """A signed poll of 0042 moved into the wrapper, and a poll of `evil` put where it stood."""
+    root = tree(made(who, **changed))
     body = root[-1]
     original = etree.tostring(body, with_tail=False).decode()
     object_ = root[0][-1]
@@ -464,11 +460,20 @@ def test_a_signed_body_moved_elsewhere_lends_nothing_to_another(
     )
     head, _, tail = signature_text.partition("<ds:Object")
     tail = tail.partition("</ds:Object>")[2]
-    evil = original.replace(' o:Id="b"', evil_id).replace("0042", "evil")
-    wrapped = (
-        f'<o:oadrPayload xmlns:o="{OADR}" xmlns:unused="urn:unused">{head}{filled}{tail}{evil}'
+    other = original.replace(' o:Id="b"', evil_id).replace(">0042<", f">{evil}<")
+    return (
+        f'<o:oadrPayload xmlns:o="{OADR}" xmlns:unused="urn:unused">{head}{filled}{tail}{other}'
         "</o:oadrPayload>"
     ).encode()
+
+
+@pytest.mark.parametrize("evil_id", [' o:Id="b"', ' o:Id="c"', ""])
+@pytest.mark.parametrize("algorithm", [EXCLUSIVE, INCLUSIVE])
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_a_signed_body_moved_elsewhere_lends_nothing_to_another(
+    wrapper, algorithm, evil_id
+) -> None:
+    wrapped = moved(wrapper, evil_id=evil_id, algorithm=algorithm, c14n=algorithm)
 
     assert b"evil" in wrapped
     assert b"0042" in wrapped
