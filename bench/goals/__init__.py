@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The goals of performance.md, a module for each group."""
