@@ -329,4 +329,5 @@ def _in_words(status: Status) -> list[tuple[str, str]]:
         words.append(("override", f"{status.override.reason}{ends} ({status.override.source})"))
     words.append(("plan", f"version {status.plan_version}, {status.plan_steps} steps"))
     words.append(("readings kept", f"{status.ring_rows:,}"))
+    words += [("TROUBLE", trouble) for trouble in status.troubles]
     return words

@@ -151,6 +151,8 @@ class GetReadings(Request, frozen=True, kw_only=True, tag="GetReadings"):
     wait_s: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0
     meter: str = ""
     """"" = the site's meter, on which curtailment is measured."""
+    delivered: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Rows up to this id have reached the VTN: on a full disk they may give way."""
 
 
 class GetSpan(Request, frozen=True, kw_only=True, tag="GetSpan"):
@@ -309,6 +311,8 @@ class Status(Exact, frozen=True, kw_only=True, tag="Status"):
     plan_steps: int
     ring_rows: int
     guard: Literal["init", "normal", "limited", "failsafe"]
+    troubles: tuple[str, ...] = ()
+    """What somebody should look at, each in one sentence."""
 
 
 AnyAnswer = Answer | Refusal | Readings | Curtailment | Status
@@ -506,13 +510,24 @@ class LocalClient:
         await self._ask(PutPlan(n=n, version=version, steps=steps, notices=notices), Answer)
 
     async def readings(
-        self, *, after: int = 0, limit: int = 900, wait_s: float = 0.0, meter: str = ""
+        self,
+        *,
+        after: int = 0,
+        limit: int = 900,
+        wait_s: float = 0.0,
+        meter: str = "",
+        delivered: int = 0,
     ) -> Readings:
         """Readings with a row id above `after`; waits up to `wait_s` for the first of them."""
-        n = next(self._numbers)
-        return await self._ask(
-            GetReadings(n=n, after=after, limit=limit, wait_s=wait_s, meter=meter), Readings
+        request = GetReadings(
+            n=next(self._numbers),
+            after=after,
+            limit=limit,
+            wait_s=wait_s,
+            meter=meter,
+            delivered=delivered,
         )
+        return await self._ask(request, Readings)
 
     async def span(self, starts_at: datetime, ends_at: datetime, *, meter: str = "") -> Readings:
         """Readings by time, at most SPAN_ROWS."""

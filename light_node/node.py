@@ -128,7 +128,7 @@ class Node:
                 is_pressing=self._is_near_event,
                 now=self._epoch,
                 monotonic=self._monotonic,
-                meter_changed=self._tell,
+                changed=self._tell,
             )
             stack.push_async_callback(self._recorder.commit)
             link: EmsLink | None = None
@@ -195,6 +195,8 @@ class Node:
                     else OverrideState(active=False),
                 )
             case GetReadings(after=after, limit=limit, wait_s=wait_s):
+                if request.delivered and self._meter(request.meter) == self._settings.site_meter.id:
+                    self._ring.delivered = request.delivered
                 columns = await self._recorder.readings(
                     self._meter(request.meter), after=after, limit=limit, wait_s=wait_s
                 )
@@ -239,6 +241,11 @@ class Node:
         self._orders |= orders
         self._baselines.clear()
         self._levels = {e: level for e, level in self._levels.items() if e in wanted}
+        self._steering.take_plan(plan)
+        if self._is_near_event():
+            self._recorder.hurry()
+        self._tell()
+        # Last, as the plan must not wait for it: it is put again where this is refused.
         for order in orders.values():
             if order.starts_at is not None:
                 ends_at = order.ends_at or order.starts_at + timedelta(days=1)
@@ -248,10 +255,6 @@ class Node:
                     order.starts_at.timestamp(),
                     ends_at.timestamp(),
                 )
-        self._steering.take_plan(plan)
-        if self._is_near_event():
-            self._recorder.hurry()
-        self._tell()
 
     async def _span(self, meter: str, starts_at: float, ends_at: float) -> Columns:
         return await self._disk.run(self._ring.span, meter, starts_at, ends_at, limit=SPAN_ROWS)
@@ -333,6 +336,7 @@ class Node:
             plan_steps=len(self._plan.steps),
             ring_rows=self._ring.row_count,
             guard=self._steering.guard_state.value,
+            troubles=tuple(filter(None, (self._recorder.trouble,))),
         )
 
     def _meter_status(self, meter: MeterTable) -> MeterStatus:

@@ -44,10 +44,10 @@ class Recorder:
         is_pressing: Callable[[], bool],
         now: Callable[[], float],
         monotonic: Callable[[], float],
-        meter_changed: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
-        """`is_pressing` says whether each reading is to be committed at once; `meter_changed` is
-        called when a meter falls silent or comes back.
+        """`is_pressing` says whether each reading is to be committed at once; `changed` is
+        called when a meter or the disk falls out or comes back.
         """
         self._ring = ring
         self._disk = disk
@@ -55,12 +55,13 @@ class Recorder:
         self._is_pressing = is_pressing
         self._now = now
         self._monotonic = monotonic
-        self._meter_changed = meter_changed
+        self._changed = changed
         self._waiting: list[Reading] = []
         self._oldest_at = 0.0
         self._due = asyncio.Event()
         self._committed = asyncio.Event()
         self._committing = asyncio.Lock()
+        self._refused = ""
         self.seen = {meter: LastSeen() for meter in meters}
         self.recorded_until: dict[str, float] = {}
         """By meter: the `starts_at` of its newest reading on disk."""
@@ -78,7 +79,7 @@ class Recorder:
         if self._is_pressing() or self._monotonic() - self._oldest_at >= self._commit_s:
             self._due.set()
         if seen.online != was_online:
-            self._meter_changed()
+            self._changed()
 
     def hurry(self) -> None:
         """Commit what is waiting now: an event has come near."""
@@ -93,7 +94,24 @@ class Recorder:
                 await self.commit()
             except RingFault as fault:
                 log.error("readings_wait_in_memory", why=str(fault), waiting=len(self._waiting))  # noqa: TRY400 - the sentence says it all
-                del self._waiting[:-MOST_WAITING]
+                await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Forget the oldest of what has waited for too long."""
+        async with self._committing:
+            lost = max(0, len(self._waiting) - MOST_WAITING)
+            if lost:
+                del self._waiting[:lost]
+                log.error("readings_lost", count=lost, why="no disk took them for hours")
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the disk, in one sentence; "" when nothing is."""
+        if self._refused:
+            return f"{len(self._waiting)} readings wait in memory: {self._refused}"
+        if self._ring.is_full:
+            return "The disk is full; the oldest readings that were delivered give way to new ones."
+        return ""
 
     async def commit(self) -> None:
         """Put all that is waiting on the disk. Raises RingFault, and then keeps it waiting."""
@@ -101,7 +119,16 @@ class Recorder:
             batch = tuple(self._waiting)
             if not batch:
                 return
-            await self._disk.run(self._ring.commit, batch, now=self._now())
+            had_trouble = bool(self.trouble)
+            try:
+                await self._disk.run(self._ring.commit, batch, now=self._now())
+                self._refused = ""
+            except RingFault as fault:
+                self._refused = str(fault)
+                raise
+            finally:
+                if bool(self.trouble) != had_trouble:
+                    self._changed()
             del self._waiting[: len(batch)]
             self._oldest_at = self._monotonic()
             self.recorded_until |= {reading.meter: reading.starts_at for reading in batch}

@@ -8,6 +8,9 @@ synchronous=FULL) and keeps its row id; ids only rise, also over restarts.
 
 Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean
 of its good readings times the time they cover; what they do not cover is not made up.
+
+On a full disk the oldest readings that the VTN has acknowledged give way (`delivered`), an hour of
+them at a time; those it has not are never given up for newer ones.
 """
 
 import sqlite3
@@ -17,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from doorway.reserve import Reserve, is_full
 from light_node.errors import RingFault
 from light_node.quality import UNUSABLE, Quality, to_text
 from light_node.reading import QUARTER_S, Reading
@@ -25,6 +29,8 @@ VERSION = 1
 READINGS_KEPT_S = 7 * 86_400
 QUARTERS_KEPT_S = 90 * 86_400
 _PURGE_EVERY_S = 3600.0
+RESERVE_BYTES = 1024 * 1024
+_GIVE_UP_ROWS = 900
 
 _SCHEMA = """
 CREATE TABLE boot (
@@ -104,14 +110,24 @@ class Ring:
         self._lock = threading.Lock()
         self._committed_at = self._purged_at = 0.0
         self._meters: dict[str, int] = {}
+        self.delivered = 0
+        """Rows up to this id have been acknowledged by the VTN, and may give way on a full disk."""
+        self.is_full = False
+        """Whether the last write found the disk full."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._reserve = Reserve(path, size=RESERVE_BYTES)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.execute("PRAGMA busy_timeout=5000")
             self._db.execute("PRAGMA cache_size=-2000")
-            self._open(boot)
+            try:
+                self._open(boot)
+            except sqlite3.Error as error:
+                if not (is_full(error) and self._reserve.release()):
+                    raise
+                self._open(boot)
         except (sqlite3.Error, OSError) as error:
             raise RingFault(
                 f"{path}: the readings cannot be kept there: {error}; check the folder, its "
@@ -139,17 +155,19 @@ class Ring:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            self._reserve.restore()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield self._db
+            self._db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # a full disk may have ended it already
+                self._db.execute("ROLLBACK")
             self._meters.clear()  # some of the numbers may have gone with it
             raise
-        self._db.execute("COMMIT")
 
     # --- what comes in -------------------------------------------------------------------------
 
@@ -159,22 +177,58 @@ class Ring:
         A reading that is there already (same boot and seq) is left as it is.
         Raises RingFault when the disk refuses; then none of them is in.
         """
+        with self._lock, self._refusals():
+            try:
+                self._commit(readings, now)
+            except sqlite3.Error as error:
+                if not is_full(error):
+                    raise
+                self.is_full = True
+                self._make_room()
+                self._commit(readings, now)
+            if not self._reserve.is_kept:
+                self._reserve.restore()
+            self.is_full = not self._reserve.is_kept
+
+    def _commit(self, readings: Sequence[Reading], now: float) -> None:
+        with self._transaction() as db:
+            added = db.executemany(
+                "INSERT INTO reading (boot, seq, meter, k, starts_at, watts, energy_wh,"
+                " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT (boot, seq) DO NOTHING",
+                [self._row(reading) for reading in readings],
+            ).rowcount
+            touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
+            for meter, starts_at in touched:
+                self._sum_up(self._number(meter), starts_at)
+            purged = self._purge_in_time(now)
+        self._rows = self._count() if purged else self._rows + added
+
+    def _make_room(self) -> None:
+        """Let go of the reserve and of the oldest rows that have been delivered.
+
+        Their pages go to what comes next; the file does not shrink.
+        """
+        self._reserve.release()
+        with self._transaction() as db:
+            gone = db.execute(
+                "DELETE FROM reading WHERE id IN"
+                " (SELECT id FROM reading WHERE id <= ? ORDER BY id LIMIT ?)",
+                (self.delivered, _GIVE_UP_ROWS),
+            ).rowcount
+        self._rows -= gone
+        # What is in the log goes into the file's free pages, and the log begins anew.
+        self._db.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What SQLite cannot do is told as a RingFault."""
         try:
-            with self._lock, self._transaction() as db:
-                added = db.executemany(
-                    "INSERT INTO reading (boot, seq, meter, k, starts_at, watts, energy_wh,"
-                    " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                    " ON CONFLICT (boot, seq) DO NOTHING",
-                    [self._row(reading) for reading in readings],
-                ).rowcount
-                touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
-                for meter, starts_at in touched:
-                    self._sum_up(self._number(meter), starts_at)
-                purged = self._purge_in_time(now)
-            self._rows = self._count() if purged else self._rows + added
+            yield
         except sqlite3.Error as error:
             raise RingFault(
-                f"{self._path}: readings cannot be written: {error}; make room on the disk."
+                f"{self._path}: readings cannot be kept or read: {error}; "
+                "look at the disk, and make room on it."
             ) from error
 
     def import_quarters(
@@ -186,7 +240,7 @@ class Ring:
         in the future.
         """
         rows = sorted(quarters)
-        with self._lock, self._transaction() as db:
+        with self._lock, self._refusals(), self._transaction() as db:
             number = self._number(meter)
             for starts_at, watts in rows:
                 if starts_at + QUARTER_S > now:
@@ -203,7 +257,7 @@ class Ring:
 
     def mark_event(self, event_id: str, starts_at: float, ends_at: float) -> None:
         """Keep the readings of the days around [starts_at, ends_at) for as long as quarters."""
-        with self._lock, self._transaction() as db:
+        with self._lock, self._refusals(), self._transaction() as db:
             db.execute(
                 "INSERT INTO event_span VALUES (?, ?, ?) ON CONFLICT (event_id) DO UPDATE SET"
                 " starts_at = excluded.starts_at, ends_at = excluded.ends_at",
@@ -214,19 +268,20 @@ class Ring:
 
     def readings(self, meter: str, *, after: int, limit: int) -> Columns:
         """Rows with an id above `after`, oldest first."""
-        return self._select(meter, "id > ? ORDER BY id LIMIT ?", (after, limit))
+        # The "+" keeps SQLite to the ids: by meter it would sort the whole ring for each page.
+        return self._select(meter, "+meter = ? AND id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def span(self, meter: str, starts_at: float, ends_at: float, *, limit: int) -> Columns:
         """Rows with starts_at in [starts_at, ends_at), in the order of time."""
         return self._select(
             meter,
-            "starts_at >= ? AND starts_at < ? ORDER BY starts_at, id LIMIT ?",
+            "meter = ? AND starts_at >= ? AND starts_at < ? ORDER BY starts_at, id LIMIT ?",
             (starts_at, ends_at, limit),
         )
 
     def quarters(self, meter: str, starts_at: float, ends_at: float) -> list[Quarter]:
         """Quarters with starts_at in [starts_at, ends_at), in the order of time."""
-        with self._lock:
+        with self._lock, self._refusals():
             rows = self._db.execute(
                 "SELECT starts_at, energy_wh * 3600 / covered_s, covered_s, imported FROM quarter"
                 " WHERE meter = ? AND starts_at >= ? AND starts_at < ? AND covered_s > 0"
@@ -246,10 +301,10 @@ class Ring:
     # --- inside --------------------------------------------------------------------------------
 
     def _select(self, meter: str, where: str, arguments: tuple[float, ...]) -> Columns:
-        with self._lock:
+        with self._lock, self._refusals():
             rows = self._db.execute(
                 "SELECT id, starts_at, watts, energy_wh, quality, start_error_ms FROM reading"  # noqa: S608 - `where` is one of two constants above
-                f" WHERE meter = ? AND {where}",
+                f" WHERE {where}",
                 (self._known(meter), *arguments),
             ).fetchall()
         ids, starts, watts, energies, qualities, errors = (

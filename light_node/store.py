@@ -2,7 +2,8 @@
 """The plan store: plan, orders, leases, acknowledgements and overrides, on disk before they count.
 
 Each write is one transaction with synchronous=FULL: what a method has taken is there after a power
-cut. Orders and the log of leases stay 90 days.
+cut. Orders and the log of leases stay 90 days. For a full disk some space is kept in reserve, so
+that a running event can still be held, taken back and ended.
 """
 
 import sqlite3
@@ -15,6 +16,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from doorway.reserve import Reserve, is_full
 from ems_bridge.messages import Acknowledgement, SetPoint
 from light_node.errors import PlanFault
 from light_node.local import OverrideState
@@ -23,6 +25,7 @@ from light_node.setpoint import Held
 
 VERSION = 1
 KEPT = timedelta(days=90)
+RESERVE_BYTES = 256 * 1024
 Source = Literal["ems", "local"]
 
 _SCHEMA = """
@@ -61,6 +64,7 @@ class Store:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._reserve = Reserve(path, size=RESERVE_BYTES)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -84,6 +88,7 @@ class Store:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            self._reserve.restore()
 
     # --- the plan ------------------------------------------------------------------------------
 
@@ -167,14 +172,19 @@ class Store:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             with self._lock:
+                if not self._reserve.is_kept:
+                    self._reserve.restore()
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._db
+                    self._db.execute("COMMIT")
                 except BaseException:
-                    self._db.execute("ROLLBACK")
+                    if self._db.in_transaction:  # a full disk may have ended it already
+                        self._db.execute("ROLLBACK")
                     raise
-                self._db.execute("COMMIT")
         except sqlite3.Error as error:
+            if is_full(error):
+                self._reserve.release()  # for the next try, which comes within seconds
             raise PlanFault(
                 f"{self._path}: the plan cannot be written: {error}; make room on the disk."
             ) from error

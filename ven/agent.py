@@ -20,7 +20,7 @@ from ven.bell import Bell
 from ven.client import Seal, VtnClient
 from ven.config import Settings
 from ven.credentials import Credentials, push_context, read_credentials, tls_context
-from ven.errors import NotRegistered, RegistrationEnded
+from ven.errors import NotRegistered, RegistrationEnded, StateFault
 from ven.eventdesk import EventDesk
 from ven.line import Line
 from ven.node import NodeLink
@@ -37,6 +37,8 @@ from ven.state import State
 log = structlog.get_logger()
 
 Converse = Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine is sent, which is never
+AFTER_FAULT_S = 5.0
+"""How long to wait before work goes on for which the disk had no room."""
 LOOK_S = 30.0
 """The longest wait for an instant: a clock that is set meanwhile moves it."""
 
@@ -66,6 +68,19 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
         sd_notify.notify("STOPPING=1")
         state.close()
         log.info("ven_stopped", name=settings.ven.name)
+
+
+async def _standing(work: Converse) -> None:
+    """Do some work for ever: a disk that refuses stops it for a moment only.
+
+    What could not be kept was not answered for, so it comes again.
+    """
+    while True:
+        try:
+            await work()
+        except* StateFault as faults:
+            log.error("state_not_kept", why=str(_first(faults)))  # noqa: TRY400 - the sentence says it all
+        await asyncio.sleep(AFTER_FAULT_S)
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
@@ -138,10 +153,10 @@ class Agent:
         async with AsyncExitStack() as stack:
             converse = await self._conversation(stack)
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._node.run())
-                group.create_task(self._steer())
-                group.create_task(self._mind_overrides())
-                group.create_task(self._talk(converse))
+                group.create_task(_standing(self._node.run))
+                group.create_task(_standing(self._steer))
+                group.create_task(_standing(self._mind_overrides))
+                group.create_task(_standing(partial(self._talk, converse)))
                 group.create_task(sd_notify.keep_alive(self._is_alive))
                 sd_notify.notify("READY=1", f"STATUS=talks to {self._settings.vtn.url}")
 

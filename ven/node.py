@@ -30,6 +30,8 @@ from ven.retry import BackOff
 log = structlog.get_logger()
 
 Plan = tuple[tuple[Step, ...], tuple[Notice, ...]]
+AGAIN_S = 30.0
+"""A plan that the node refused, for instance on a full disk, is put again after this."""
 NOT_THERE = "The light node is not connected."
 
 
@@ -41,7 +43,13 @@ class NodeClient(Protocol):
     ) -> None: ...
 
     async def readings(
-        self, *, after: int = 0, limit: int = 900, wait_s: float = 0.0, meter: str = ""
+        self,
+        *,
+        after: int = 0,
+        limit: int = 900,
+        wait_s: float = 0.0,
+        meter: str = "",
+        delivered: int = 0,
     ) -> Readings: ...
 
     async def span(
@@ -106,9 +114,16 @@ class NodeLink:
                     log.warning("node_unreachable", why=str(error))
             await self._sleep(self._back_off.delay_s(max(failures, 1), self._draw))
 
-    async def readings(self, *, after: int, limit: int, wait_s: float = 0.0) -> Readings:
-        """Rows of the site's meter above `after`. Raises NodeUnreachable, NodeRefused."""
-        return await self._there().readings(after=after, limit=limit, wait_s=wait_s)
+    async def readings(
+        self, *, after: int, limit: int, wait_s: float = 0.0, delivered: int = 0
+    ) -> Readings:
+        """Rows of the site's meter above `after`. Raises NodeUnreachable, NodeRefused.
+
+        Those up to `delivered` are at the VTN, and the node may let them go on a full disk.
+        """
+        return await self._there().readings(
+            after=after, limit=limit, wait_s=wait_s, delivered=delivered
+        )
 
     async def span(self, starts_at: datetime, ends_at: datetime) -> Readings:
         """Rows by time. Raises NodeUnreachable, NodeRefused."""
@@ -154,7 +169,7 @@ class NodeLink:
             seen = self._plan_changed.rings
             if self._plan is not None:
                 await self._put(client, self._plan)
-            await self._plan_changed.wait(seen)
+            await self._plan_changed.wait(seen, at_most_s=AGAIN_S if self.plan_refused else None)
 
     async def _put(self, client: NodeClient, plan: Plan) -> None:
         steps, notices = plan

@@ -138,7 +138,9 @@ class UsageReporter:
         if room <= 0:
             await self._reporting.sleep(wait_s)
             return
-        readings = await self._reporting.node.readings(after=after, limit=room, wait_s=wait_s)
+        readings = await self._reporting.node.readings(
+            after=after, limit=room, wait_s=wait_s, delivered=self._reporting.delivered()
+        )
         self._at_hand.extend(telemetry.rows_of(readings))
         self._more = len(readings.ids) == room
 

@@ -56,7 +56,9 @@ class Node(Protocol):
     @property
     def status(self) -> Status | None: ...
 
-    async def readings(self, *, after: int, limit: int, wait_s: float = 0.0) -> Readings: ...
+    async def readings(
+        self, *, after: int, limit: int, wait_s: float = 0.0, delivered: int = 0
+    ) -> Readings: ...
 
     async def span(self, starts_at: datetime, ends_at: datetime) -> Readings: ...
 
@@ -291,6 +293,11 @@ class Reporting:
         self.state.drop_request(request.report_request_id)
         log.info("report_done", request=request.report_request_id)
         self.changed.ring()
+
+    def delivered(self) -> int:
+        """Up to which row of the ring every report that wants readings has been acknowledged."""
+        spools = [each.spool for each in self.state.requests().values() if each.spool is not None]
+        return min((spool.delivered for spool in spools), default=0)
 
     def in_force(self, request: ReportRequest) -> InForce | None:
         return self.state.requests().get(request.report_request_id)

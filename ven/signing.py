@@ -14,7 +14,7 @@ from oadr.errors import UnusableKey
 from oadr.replay import Nonce, NonceStore, NonceWindow
 from oadr.signature import Signer, Verifier
 from ven.config import Settings
-from ven.errors import CredentialFault
+from ven.errors import CredentialFault, StateFault
 
 
 class Seal:
@@ -98,10 +98,16 @@ class NonceFile:
         ]
 
     async def keep(self, nonce: Nonce) -> bool:
-        kept = self._connection.execute(
-            "INSERT OR IGNORE INTO nonce VALUES (?, ?, ?)",
-            (nonce.sender, nonce.value, nonce.sent_at.timestamp()),
-        )
+        try:
+            kept = self._connection.execute(
+                "INSERT OR IGNORE INTO nonce VALUES (?, ?, ?)",
+                (nonce.sender, nonce.value, nonce.sent_at.timestamp()),
+            )
+        except sqlite3.Error as error:
+            raise StateFault(
+                f"A nonce cannot be kept ({error}), so its message cannot be heeded; make room on "
+                "the disk."
+            ) from error
         return kept.rowcount == 1
 
     async def forget(self, before: datetime) -> None:

@@ -42,6 +42,11 @@ class Spool:
         rest = () if last_id >= until else ((max(after, last_id), until),)
         return replace(self, spans=(*rest, *others))
 
+    @property
+    def delivered(self) -> int:
+        """Nothing is owed up to this id."""
+        return self.spans[0][0] if self.spans else self.after
+
     def owes(self, row_id: int) -> bool:
         """Whether the VTN has not acknowledged the row."""
         return row_id > self.after or any(after < row_id <= until for after, until in self.spans)

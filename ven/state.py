@@ -8,8 +8,12 @@ codec reads them all.
 
 Calls block for one disk write each. They are few (events, acknowledged batches), and sampling and
 set-points live in another process.
+
+A disk that refuses is a StateFault, and then nothing was changed, in memory neither. Some space is
+kept in reserve, so that on a full disk events can still be taken and answered for a while.
 """
 
+import contextlib
 import fcntl
 import json
 import sqlite3
@@ -21,6 +25,7 @@ from pathlib import Path
 from typing import IO, cast, get_args
 
 import oadr
+from doorway.reserve import Reserve, is_full
 from oadr.event import DistributeEvent
 from oadr.opt import CreateOpt
 from oadr.report import CreateReport, ReportRequest
@@ -30,6 +35,7 @@ from ven.known import Decider, KnownEvent
 from ven.spool import Spool
 
 VERSION = 2
+RESERVE_BYTES = 256 * 1024
 _SCHEMA = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE event (
@@ -125,10 +131,18 @@ class InForce:
 class State:
     """The open file. One VEN at a time runs on it; readers need no lock."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, lock: IO[str] | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        *,
+        lock: IO[str] | None = None,
+        reserve: Reserve | None = None,
+    ) -> None:
         self._path = path
         self._connection = connection
         self._lock = lock
+        self._reserve = reserve
         self._depth = 0
         self._events: dict[str, KnownEvent] | None = None  # read once: parsing XML is slow
         self._requests: dict[str, InForce] | None = None
@@ -149,43 +163,67 @@ class State:
             raise StateFault(
                 f"{path}: another VEN runs on this state; stop it, or name another [ven] state."
             ) from error
+        reserve = Reserve(path, size=RESERVE_BYTES)
         try:
-            state = cls(path, _connected(path), lock)
+            connection = _connected(path, reserve)
         except StateFault:
             lock.close()
             raise
-        return state
+        return cls(path, connection, lock=lock, reserve=reserve)
 
     @classmethod
     def peek(cls, path: Path) -> "State":
         """Open the file to read it beside a VEN that may be running. Raises StateFault."""
         if not path.exists():
             raise StateFault(f"{path}: there is no VEN state yet; start the VEN with 'ven run'.")
-        return cls(path, _connected(path, may_change=False), None)
+        return cls(path, _connected(path, None))
 
     def close(self) -> None:
         self._connection.close()
+        if self._reserve is not None:
+            self._reserve.restore()
         if self._lock is not None:
             self._lock.close()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing; may be nested, the outermost counts."""
+        """All or nothing; may be nested, the outermost counts. Raises StateFault."""
         self._depth += 1
         try:
             if self._depth == 1:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._begin()
             yield
             if self._depth == 1:
                 self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException as error:
             if self._depth == 1:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                self._events = self._requests = None
+                self._undo(error)
             raise
         finally:
             self._depth -= 1
+
+    def _begin(self) -> None:
+        if self._reserve is not None and not self._reserve.is_kept:
+            self._reserve.restore()
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def _undo(self, error: BaseException) -> None:
+        """Go back to what is on the disk. Raises StateFault where it was the disk that refused."""
+        self._events = self._requests = None
+        with contextlib.suppress(sqlite3.Error):
+            if self._connection.in_transaction:  # a full disk may have ended it already
+                self._connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error):
+            if is_full(error) and self._reserve is not None:
+                self._reserve.release()  # for the next try
+            raise StateFault(
+                f"{self._path}: the VEN's state cannot be written ({error}); look at the disk, "
+                "and make room on it."
+            ) from error
+
+    def _write(self, statement: str, values: tuple[object, ...] = ()) -> None:
+        with self.transaction():
+            self._connection.execute(statement, values)
 
     # --- registration --------------------------------------------------------------------------
 
@@ -244,9 +282,7 @@ class State:
 
     def put_event(self, known: KnownEvent) -> None:
         end = known.ends_early_at
-        if self._events is not None:
-            self._events[known.event_id] = known
-        self._connection.execute(
+        self._write(
             "INSERT OR REPLACE INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 known.event_id,
@@ -265,11 +301,13 @@ class State:
                 known.qualified,
             ),
         )
+        if self._events is not None:
+            self._events[known.event_id] = known
 
     def drop_event(self, event_id: str) -> None:
+        self._write("DELETE FROM event WHERE event_id = ?", (event_id,))
         if self._events is not None:
             self._events.pop(event_id, None)
-        self._connection.execute("DELETE FROM event WHERE event_id = ?", (event_id,))
 
     # --- opt schedules -------------------------------------------------------------------------
 
@@ -280,7 +318,7 @@ class State:
         return tuple(each for each in found if isinstance(each, CreateOpt))
 
     def put_schedule(self, schedule: CreateOpt) -> None:
-        self._connection.execute(
+        self._write(
             "INSERT INTO schedule (opt_id, wire) VALUES (?, ?)",
             (schedule.opt_id, oadr.build(schedule)),
         )
@@ -302,12 +340,12 @@ class State:
         )
 
     def put_answer(self, service: ServiceName, message: oadr.Message) -> None:
-        self._connection.execute(
+        self._write(
             "INSERT INTO answer (service, wire) VALUES (?, ?)", (service.value, oadr.build(message))
         )
 
     def drop_answer(self, n: int) -> None:
-        self._connection.execute("DELETE FROM answer WHERE n = ?", (n,))
+        self._write("DELETE FROM answer WHERE n = ?", (n,))
 
     # --- report requests -----------------------------------------------------------------------
 
@@ -325,8 +363,6 @@ class State:
             if in_force.spool is None and request.report_back:
                 in_force = replace(in_force, spool=self._adopt(request.report_specifier_id))
             spool = in_force.spool
-            if self._requests is not None:
-                self._requests[in_force.request_id] = in_force
             self._connection.execute(
                 "INSERT OR REPLACE INTO request VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -339,13 +375,13 @@ class State:
                     in_force.ending,
                 ),
             )
+        if self._requests is not None:
+            self._requests[in_force.request_id] = in_force
 
     def drop_request(self, report_request_id: str) -> None:
+        self._write("DELETE FROM request WHERE report_request_id = ?", (report_request_id,))
         if self._requests is not None:
             self._requests.pop(report_request_id, None)
-        self._connection.execute(
-            "DELETE FROM request WHERE report_request_id = ?", (report_request_id,)
-        )
 
     def replace_requests(self, kept: tuple[str, ...]) -> None:
         """Drop all requests but the `kept`; the readings they still owe are kept for the next."""
@@ -373,15 +409,32 @@ class State:
         return str(row["value"]) if row is not None else None
 
     def _set_fact(self, name: str, value: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+        self._write("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
 
     def _drop_fact(self, name: str) -> None:
-        self._connection.execute("DELETE FROM fact WHERE name = ?", (name,))
+        self._write("DELETE FROM fact WHERE name = ?", (name,))
 
 
-def _connected(path: Path, *, may_change: bool = True) -> sqlite3.Connection:
+def _connected(path: Path, reserve: Reserve | None) -> sqlite3.Connection:
+    """Open the file, and with a `reserve` bring it up to date. Raises StateFault."""
     try:
-        connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+        return _opened(path, may_change=reserve is not None)
+    except sqlite3.Error as error:
+        if not (is_full(error) and reserve is not None and reserve.release()):
+            raise _unusable(path, error) from error
+    try:
+        return _opened(path, may_change=True)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> StateFault:
+    return StateFault(f"{path}: the VEN's state cannot be opened ({error}); see [ven] state.")
+
+
+def _opened(path: Path, *, may_change: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, timeout=5)
+    try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
@@ -389,23 +442,25 @@ def _connected(path: Path, *, may_change: bool = True) -> sqlite3.Connection:
         if may_change and version < VERSION:
             steps = f"{_SCHEMA if version == 0 else ''} {_SINCE_2}"
             connection.executescript(f"BEGIN; {steps} PRAGMA user_version={VERSION}; COMMIT;")
-        elif version < VERSION:
-            connection.close()
-            raise StateFault(
-                f"{path}: this state was written by an earlier program; start the VEN once with "
-                "'ven run' to bring it up to date."
-            )
-        elif version > VERSION:
-            connection.close()
-            raise StateFault(
-                f"{path}: this state is of version {version}, this program knows {VERSION}; "
-                "install the program that wrote it, or name a new [ven] state."
-            )
-    except sqlite3.Error as error:
-        raise StateFault(
-            f"{path}: the VEN's state cannot be opened ({error}); see [ven] state."
-        ) from error
+        else:
+            _check_version(path, version)
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version < VERSION:
+        raise StateFault(
+            f"{path}: this state was written by an earlier program; start the VEN once with "
+            "'ven run' to bring it up to date."
+        )
+    if version > VERSION:
+        raise StateFault(
+            f"{path}: this state is of version {version}, this program knows {VERSION}; "
+            "install the program that wrote it, or name a new [ven] state."
+        )
 
 
 def _known(row: sqlite3.Row) -> KnownEvent:

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 
+from light_node import recorder
 from light_node.disk import Disk
 from light_node.errors import RingFault
 from light_node.quality import Quality
@@ -33,7 +34,7 @@ class Bench:
             is_pressing=lambda: self.pressing,
             now=lambda: clock.now().timestamp(),
             monotonic=clock.monotonic,
-            meter_changed=self.count,
+            changed=self.count,
         )
         self.task = None
 
@@ -152,3 +153,40 @@ async def test_a_meter_that_falls_silent_or_comes_back_is_told_once(bench):
 
     bench.accept()
     assert bench.changes == 3
+
+
+async def test_a_disk_that_refuses_is_told_until_it_takes_readings_again(bench, monkeypatch):
+    def refuse(readings, *, now):
+        raise RingFault("no room.")
+
+    commit = bench.ring.commit
+    monkeypatch.setattr(bench.ring, "commit", refuse)
+    bench.accept()
+    bench.accept()
+    with pytest.raises(RingFault):
+        await bench.recorder.commit()
+    assert bench.recorder.trouble == "2 readings wait in memory: no room."
+    changes = bench.changes
+
+    monkeypatch.setattr(bench.ring, "commit", commit)
+    await bench.recorder.commit()
+
+    assert bench.recorder.trouble == ""
+    assert bench.changes == changes + 1
+
+
+async def test_after_hours_without_a_disk_the_oldest_readings_go(running, monkeypatch):
+    def refuse(readings, *, now):
+        raise RingFault("no room.")
+
+    monkeypatch.setattr(recorder, "MOST_WAITING", 3)
+    commit = running.ring.commit
+    monkeypatch.setattr(running.ring, "commit", refuse)
+    running.pressing = True
+    for _ in range(5):
+        running.accept()
+        await running.disk.run(lambda: None)
+    monkeypatch.setattr(running.ring, "commit", commit)
+    running.accept()
+
+    assert len((await running.read(wait_s=60)).ids) in {3, 4}

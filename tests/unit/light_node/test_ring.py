@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from light_node.errors import RingFault
 from light_node.quality import Quality
 from light_node.reading import Reading
-from light_node.ring import QUARTERS_KEPT_S, READINGS_KEPT_S, Ring
+from light_node.ring import QUARTERS_KEPT_S, READINGS_KEPT_S, RESERVE_BYTES, Ring
 
 T0 = 1_800_000_000  # a quarter begins here
 assert T0 % 900 == 0
@@ -53,6 +53,90 @@ def test_reading_on_from_a_cursor_gives_each_row_once_and_only_of_that_meter(rin
 
     assert [*first.starts_at, *rest.starts_at] == [T0 + 4 * n for n in (1, 3, 5, 7, 9)]
     assert ring.readings("nobody", after=0, limit=3).ids == []
+
+
+def test_a_page_is_read_by_its_ids_without_sorting_the_ring(ring):
+    commit(ring, *(reading(n, T0 + 4 * n) for n in range(1, 11)))
+    asked = []
+    ring._db.set_trace_callback(asked.append)
+
+    ring.readings("site", after=2, limit=3)
+
+    (select,) = [one for one in asked if "FROM reading" in one]
+    plan = " ".join(row[3] for row in ring._db.execute(f"EXPLAIN QUERY PLAN {select}"))
+    assert "PRIMARY KEY" in plan
+    assert "TEMP B-TREE" not in plan
+
+
+def full(ring):
+    """Not one page more than there is: what SQLite then says is what it says of a full disk."""
+    (pages,) = ring._db.execute("PRAGMA page_count").fetchone()
+    ring._db.execute(f"PRAGMA max_page_count={pages}")
+
+
+def fill(ring, first, last):
+    for begin in range(first, last, 50):
+        commit(ring, *(reading(n, T0 + 4 * n) for n in range(begin, begin + 50)))
+
+
+def test_on_a_full_disk_the_oldest_delivered_readings_give_way(ring, tmp_path):
+    commit(ring, *(reading(n, T0 + 4 * n) for n in range(1, 3001)))
+    full(ring)
+    ring.delivered = 2000
+
+    fill(ring, 3001, 4001)
+
+    kept = ring.readings("site", after=0, limit=9000).ids
+    assert kept == list(range(kept[0], 4001))
+    assert 900 < kept[0] <= 2001
+    assert ring.row_count == len(kept)
+
+
+def test_on_a_full_disk_what_was_not_delivered_is_not_given_up(ring):
+    commit(ring, *(reading(n, T0 + 4 * n) for n in range(1, 1001)))
+    full(ring)
+
+    with pytest.raises(RingFault, match="full"):
+        fill(ring, 1001, 2001)
+
+    assert ring.is_full
+    assert ring.readings("site", after=0, limit=9000).ids[:1000] == list(range(1, 1001))
+    ring._db.execute("PRAGMA max_page_count=100000")
+    commit(ring, reading(2001, T0 + 4 * 2001))
+    assert not ring.is_full
+
+
+def test_the_reserve_goes_when_the_disk_is_full_and_comes_back(ring, tmp_path):
+    reserve = tmp_path / "ring.db.reserve"
+    assert reserve.stat().st_size == RESERVE_BYTES
+    commit(ring, *(reading(n, T0 + 4 * n) for n in range(1, 1001)))
+    full(ring)
+    ring._reserve.restore = lambda: False  # as long as the disk is full
+
+    with pytest.raises(RingFault):
+        fill(ring, 1001, 2001)
+
+    assert not reserve.exists()
+    del ring._reserve.restore
+    ring._db.execute("PRAGMA max_page_count=100000")
+    commit(ring, reading(2001, T0 + 4 * 2001))
+    assert reserve.exists()
+
+
+def test_each_thing_the_disk_refuses_is_a_fault_of_the_ring(ring):
+    commit(ring, reading(1, T0))
+    ring._db.close()
+
+    for act in (
+        lambda: commit(ring, reading(2, T0 + 4)),
+        lambda: ring.mark_event("e", T0, T0 + 60),
+        lambda: ring.import_quarters("site", [(T0 - 900, 1.0)], now=T0),
+        lambda: ring.readings("site", after=0, limit=1),
+        lambda: ring.quarters("site", T0, T0 + 900),
+    ):
+        with pytest.raises(RingFault, match="disk"):
+            act()
+    ring._db = sqlite3.connect(":memory:")  # for the fixture to close
 
 
 def test_ids_go_on_after_a_restart_and_after_the_newest_rows_are_gone(tmp_path):

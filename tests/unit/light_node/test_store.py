@@ -8,7 +8,7 @@ from light_node.errors import PlanFault
 from light_node.local import Delta, Notice, OverrideState, Step
 from light_node.plan import Order, Plan
 from light_node.setpoint import GuardState, Held
-from light_node.store import KEPT, Store
+from light_node.store import KEPT, RESERVE_BYTES, Store
 
 T0 = datetime(2030, 1, 9, 14, 0, tzinfo=UTC)
 STEP = Step(
@@ -142,3 +142,22 @@ def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path):
 
     with pytest.raises(PlanFault, match="cannot be kept there"):
         Store(tmp_path / "file" / "plan.db")
+
+
+def test_on_a_full_disk_the_next_try_has_the_reserve(tmp_path):
+    store = Store(tmp_path / "plan.db")
+    reserve = tmp_path / "plan.db.reserve"
+    assert reserve.stat().st_size == RESERVE_BYTES
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count={pages}")
+    plan = Plan(version=1, steps=(STEP,) * 200)
+
+    with pytest.raises(PlanFault, match="full"):
+        store.save_plan(plan, {}, now=T0)
+    assert not reserve.exists()
+    store._db.execute("PRAGMA max_page_count=10000")
+    store.save_plan(plan, {}, now=T0)
+
+    assert store.plan() == plan
+    assert reserve.exists()
+    store.close()

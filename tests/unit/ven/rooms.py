@@ -106,6 +106,7 @@ class FakeNode:
         self.is_away = lambda: False
         self.curtailments = {}
         self.lost = frozenset()
+        self.delivered = 0
         self.steps = []
 
     def set_clock(self, by_s):
@@ -123,8 +124,9 @@ class FakeNode:
         on_disk = self.clock.now().timestamp() - set_by_s - self.commit_s
         return int(on_disk // self.period_s) - self.first
 
-    async def readings(self, *, after, limit, wait_s=0.0):
+    async def readings(self, *, after, limit, wait_s=0.0, delivered=0):
         self._check()
+        self.delivered = max(self.delivered, delivered)
         if self.newest <= after and wait_s:
             next_at = self.row(after + 1)[1] + self.commit_s + 1e-3
             passes = min(next_at - self.clock.now().timestamp(), wait_s)

@@ -11,7 +11,7 @@ from oadr.response import EiResponse
 from oadr.signature import Signer, Verifier
 from tests.unit.ven.makers import settings
 from ven.client import VtnClient
-from ven.errors import CredentialFault, Unproven
+from ven.errors import CredentialFault, StateFault, Unproven
 from ven.signing import NonceFile, Seal
 from ven.state import State
 
@@ -134,3 +134,11 @@ async def test_keys_that_cannot_be_used_are_named(tmp_path, here, authority, clo
 def test_to_sign_the_vtns_certificates_must_be_named():
     with pytest.raises(Exception, match="vtn_certificates must be named"):
         settings(signature={"sign": True})
+
+
+async def test_a_nonce_that_cannot_be_kept_is_a_fault(here, vtn, clock, store):
+    seal = await Seal.of(here, now=clock.now, store=store)
+    store._connection.execute("PRAGMA query_only=1")  # as a disk that refuses
+
+    with pytest.raises(StateFault, match="nonce"):
+        await seal.open(vtn.sign(ANSWER, now=clock.now()))

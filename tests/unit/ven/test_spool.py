@@ -56,3 +56,8 @@ def test_spans_are_drained_oldest_first():
 
 def test_an_acknowledgement_never_goes_back():
     assert Spool(after=40).acknowledge(39).after == 40
+
+
+def test_delivered_is_what_lies_before_all_that_is_owed():
+    assert Spool(after=40).delivered == 40
+    assert Spool(after=90, spans=((20, 30), (40, 90))).delivered == 20

@@ -12,7 +12,7 @@ from tests.unit.ven.makers import START, distribute, event, known, price, signal
 from tests.unit.ven.requests import curtailment_request, usage_request
 from ven.errors import StateFault
 from ven.spool import Spool
-from ven.state import _SCHEMA, InForce, Registration, State
+from ven.state import _SCHEMA, RESERVE_BYTES, InForce, Registration, State
 
 REGISTRATION = Registration(
     registration_id="0042",
@@ -235,3 +235,45 @@ def test_a_state_of_the_first_version_is_brought_up_to_date(tmp_path):
     assert state.schedules() == ()
     state.close()
     State.open(path).close()
+
+
+def full(state):
+    (pages,) = state._connection.execute("PRAGMA page_count").fetchone()
+    state._connection.execute(f"PRAGMA max_page_count={pages}")
+
+
+def test_a_full_disk_is_a_fault_and_changes_nothing_in_memory_either(path):
+    state = State.open(path)
+    state.put_event(known(event("kept")))
+    full(state)
+
+    def put_many():
+        with state.transaction():
+            state.drop_event("kept")
+            for n in range(200):
+                state.put_event(known(event(f"new-{n}")))
+
+    with pytest.raises(StateFault, match="full"):
+        put_many()
+    assert list(state.events()) == ["kept"]
+    state._connection.execute("PRAGMA max_page_count=10000")
+    put_many()
+    assert len(state.events()) == 200
+    state.close()
+
+
+def test_on_a_full_disk_the_next_try_has_the_reserve(path):
+    reserve = path.with_name("ven.db.reserve")
+    state = State.open(path)
+    assert reserve.stat().st_size == RESERVE_BYTES
+    full(state)
+
+    def put_many():
+        for n in range(200):
+            state.put_answer(ServiceName.EVENT, CreatedEvent(response=EiResponse(), ven_id=f"{n}"))
+
+    with pytest.raises(StateFault):
+        put_many()
+    assert not reserve.exists()
+    state.close()
+    assert reserve.exists()

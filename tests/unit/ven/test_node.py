@@ -1,0 +1,70 @@
+import asyncio
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from light_node.errors import NodeRefused, NodeUnreachable
+from ven import agent
+from ven import node as node_room
+from ven.errors import StateFault
+from ven.node import NodeLink
+
+
+class Client:
+    """A light node that refuses the first plans."""
+
+    def __init__(self, refusals):
+        self.refusals = refusals
+        self.versions = []
+        self.taken = asyncio.Event()
+
+    async def put_plan(self, version, steps, notices=()):
+        self.versions.append(version)
+        if len(self.versions) <= self.refusals:
+            raise NodeRefused("The plan cannot be written; make room on the disk.")
+        self.taken.set()
+
+    async def watch(self):
+        await asyncio.Event().wait()
+        yield
+
+
+async def test_a_plan_that_was_refused_is_put_again_until_it_is_taken(monkeypatch):
+    monkeypatch.setattr(node_room, "AGAIN_S", 0.001)
+    versions = iter(range(1, 100))
+    client = Client(refusals=3)
+    link = NodeLink(Path("light-node.sock"), next_version=lambda: next(versions), draw=lambda: 0.5)
+
+    @asynccontextmanager
+    async def connected():
+        yield client
+
+    link._connected = connected
+    link.set_plan(((), ()))
+    running = asyncio.create_task(link.run())
+    async with asyncio.timeout(5):
+        await client.taken.wait()
+    await asyncio.sleep(0.005)
+    running.cancel()
+
+    assert client.versions == [1, 2, 3, 4]
+
+
+async def test_work_goes_on_after_a_disk_that_had_no_room(monkeypatch):
+    monkeypatch.setattr(agent, "AFTER_FAULT_S", 0.0)
+    done = []
+
+    async def work():
+        done.append(1)
+        if len(done) < 3:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(refuse())
+        raise NodeUnreachable("Another fault ends it.")
+
+    async def refuse():
+        raise StateFault("The VEN's state cannot be written.")
+
+    with pytest.raises(NodeUnreachable):
+        await agent._standing(work)
+    assert len(done) == 3
