@@ -51,8 +51,10 @@ class Tallied(msgspec.Struct, frozen=True, kw_only=True):
     reports: int
     lag: tuple[list[int], float]
     """Counts by LAG_S, and the sum."""
+    loop_lag: tuple[list[int], float]
+    """Counts by SECONDS, and the sum."""
     gauges: dict[str, float]
-    """What is so now: name -> value."""
+    """What is so now, by "name" or "name label"."""
 
 
 class Counts:
@@ -85,7 +87,7 @@ class Counts:
         if newest_at is not None:
             self.lag.observe(max(0.0, now.timestamp() - newest_at))
 
-    def tallied(self, *, worker: int, gauges: dict[str, float]) -> Tallied:
+    def tallied(self, *, worker: int, loop_lag: Histogram, gauges: dict[str, float]) -> Tallied:
         """As they stand now."""
         return Tallied(
             worker=worker,
@@ -96,5 +98,6 @@ class Counts:
             samples=self.samples,
             reports=self.reports,
             lag=(list(self.lag.counts), self.lag.total),
+            loop_lag=(list(loop_lag.counts), loop_lag.total),
             gauges=gauges,
         )

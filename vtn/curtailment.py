@@ -277,6 +277,11 @@ _Order = Callable[[float, float | None], float | None]
 """(seconds since the start, baseline in W) -> the ordered reduction in W, where one is named."""
 
 
+def ordered_at(event: Event, now: datetime, baseline_w: float | None) -> float | None:
+    """The reduction in W that the event orders of each VEN at `now`; None where it names none."""
+    return _order(event)((now - event.starts_at).total_seconds(), baseline_w)
+
+
 def _order(event: Event) -> _Order:
     signal = next(
         (

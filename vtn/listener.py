@@ -32,9 +32,11 @@ from oadr.vocabulary import ServiceName
 from vtn import revocation
 from vtn.config import Chain, OpenAdrSettings, networks
 from vtn.connections import Connections
+from vtn.counts import Counts
 from vtn.errors import ListenerFault, NotShown
 from vtn.forwarded import HEADERS, Front, Shown
 from vtn.gateway import Answer, Gateway
+from vtn.pressure import Pressure
 from vtn.revocation import RevocationLists
 
 log = structlog.get_logger()
@@ -51,8 +53,6 @@ IDLE_S = 75.0
 """A connection that says nothing is kept at least this long; and 1.5 poll intervals."""
 COMPRESS_FROM = 16 * 1024
 """Longer answers are compressed for who accepts that (a year of price intervals over a modem)."""
-MOST_AT_ONCE = 512
-"""Requests under way; more are asked to come again later."""
 STOP_S = 5.0
 """What is under way may take this long when the VTN stops."""
 
@@ -119,8 +119,11 @@ def _reason(error: OSError) -> str:
     return error.strerror or getattr(error, "reason", None) or str(error)
 
 
-def bind(host: str, port: int, *, whose: str) -> socket.socket:
-    """A listening socket. Raises ListenerFault with one sentence that names `whose` address."""
+def bind(host: str, port: int, *, whose: str, shared: bool = False) -> socket.socket:
+    """A listening socket; `shared` lets others of this user listen at the same address.
+
+    Raises ListenerFault with one sentence that names `whose` address.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -130,6 +133,8 @@ def bind(host: str, port: int, *, whose: str) -> socket.socket:
         raise ListenerFault(f"{whose}: there is no address '{host}' ({_reason(error)}).") from error
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
         listening.listen(1024)
         listening.setblocking(False)
@@ -319,6 +324,8 @@ class Listener:
         *,
         sockets: Sequence[socket.socket] = (),
         now_s: Callable[[], float] = time.time,
+        counts: Counts | None = None,
+        pressure: Pressure | None = None,
     ) -> None:
         """`sockets` as `listening` makes them, where somebody else has; `now_s` is since 1970.
 
@@ -327,7 +334,8 @@ class Listener:
         self._settings = settings
         self._gateway = gateway
         self._context = tls_context(settings)
-        self._under_way = 0
+        self._counts = counts or Counts()
+        self._pressure = pressure or Pressure()
         self._sockets = tuple(sockets)
         self._now_s = now_s
         self.revocation = RevocationLists(settings.crl, settings.client_ca)
@@ -349,6 +357,15 @@ class Listener:
     def proxy_address(self) -> Any:
         """Where the TLS front finds us: (host, port), or the path of a Unix socket."""
         return self._sockets[1].getsockname()
+
+    @property
+    def connections_open(self) -> int:
+        """Connections of VENs."""
+        return len(self.connections)
+
+    def revocations_due_at(self) -> dict[str, datetime | None]:
+        """From when each revocation list is overdue, by the name of its file."""
+        return {file.name: at for file, at in self.revocation.next_update_at().items()}
 
     def close_connections(self, certificate: str) -> int:
         """Close every open connection of this certificate (full SHA-256) now; how many."""
@@ -450,28 +467,43 @@ class Listener:
         connection = request.protocol
         assert isinstance(connection, _Connection)
         connection.headers_read()
-        self._under_way += 1
+        began_s = time.perf_counter()
+        service = service_of(request.rel_url.path)
+        status = 0  # of a request that is broken off when we stop
         try:
-            if self._under_way > MOST_AT_ONCE:
-                return _refuse(503, "Too much at once; come again later.", retry_after_s=5)
-            answer = await self._answer(request, connection)
-            if answer.status == 200:
+            answer = await self._answer(request, connection, service)
+            status = answer.status
+            if status == 200:
                 response = web.Response(body=answer.body, content_type=MEDIA_TYPE)
                 if len(answer.body) > COMPRESS_FROM:
                     response.enable_compression()  # gzip or deflate where it is accepted
                 return response
-            return _refuse(answer.status, answer.body.decode())
+            return self._refuse(status, answer.body.decode())
         except Exception:
-            log.exception("a request failed")
-            return _refuse(500, "The VTN could not answer; the reason is in its log.")
+            log.exception("a request failed", connection=connection.number)
+            status = 500
+            return self._refuse(500, "The VTN could not answer; the reason is in its log.")
         finally:
-            self._under_way -= 1
+            if status:
+                took_s = time.perf_counter() - began_s
+                self._counts.request(service.value if service else "", status, took_s)
             connection.answered()
 
-    async def _answer(self, request: BaseRequest, connection: _Connection) -> Answer:
+    def _refuse(self, status: int, sentence: str) -> web.Response:
+        """A refusal in plain text; the connection is closed where a body may still be on its way.
+
+        Not where we have too much to do: to come back then costs a handshake.
+        """
+        headers = {"Connection": "close"} if status in (400, 408, 411, 413, 501) else {}
+        if status == 503:
+            headers["Retry-After"] = str(self._pressure.retry_after_s())
+        return web.Response(status=status, text=sentence, headers=headers)
+
+    async def _answer(
+        self, request: BaseRequest, connection: _Connection, service: ServiceName | None
+    ) -> Answer:
         if request.method != "POST":
             return Answer(501, b"OpenADR speaks POST only.")
-        service = service_of(request.rel_url.path)
         if service is None:
             return Answer(404, f"The services are {PREFIX}/{'|'.join(_SERVICES)}.".encode())
         refused = _wrong_headers(
@@ -486,6 +518,10 @@ class Listener:
             if connection.shown is not None:
                 connection.close()  # when this is answered
             return Answer(403, str(error).encode())
+        behind = self._pressure.refusal(is_poll=service is ServiceName.POLL)
+        if behind is not None:
+            self._counts.overloads[behind] += 1
+            return Answer(503, b"Too much at once; come again later.")
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -495,13 +531,17 @@ class Listener:
             return Answer(408, b"The body did not arrive in time.")
         except (ConnectionError, ClientPayloadError):
             return Answer(400, b"The connection broke before the body had arrived.")
-        return await self._gateway.answer(
-            service,
-            body,
-            certificate=shown.sha256,
-            connection=connection.number if shown is connection.shown else _number_of(shown),
-            der=shown.der,
-        )
+        ticket = self._pressure.enter()
+        try:
+            return await self._gateway.answer(
+                service,
+                body,
+                certificate=shown.sha256,
+                connection=connection.number if shown is connection.shown else _number_of(shown),
+                der=shown.der,
+            )
+        finally:
+            self._pressure.leave(ticket)
 
     def _who(self, request: BaseRequest, connection: _Connection) -> Shown:
         """Raises NotShown where nobody is, or somebody who no longer counts."""
@@ -538,11 +578,3 @@ def _wrong_headers(request: BaseRequest, max_bytes: int, *, shown: bool) -> Answ
     if length > max_bytes:
         return Answer(413, f"A body has at most {max_bytes} bytes; send it in parts.".encode())
     return None
-
-
-def _refuse(status: int, sentence: str, *, retry_after_s: int | None = None) -> web.Response:
-    """A refusal in plain text; the connection is closed where a body may still be on its way."""
-    headers = {"Connection": "close"} if status in (400, 408, 411, 413, 501, 503) else {}
-    if status == 503:
-        headers["Retry-After"] = str(retry_after_s or 10)
-    return web.Response(status=status, text=sentence, headers=headers)

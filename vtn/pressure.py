@@ -15,6 +15,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from vtn.counts import SECONDS, Histogram
+
 TICK_S: Final = 0.1
 LAG_S: Final = 0.5
 """So late a tick, and no work but polls is taken."""
@@ -44,7 +46,8 @@ class Pressure:
         self._due = float("inf")
         self._tickets = itertools.count()
         self._since: dict[int, float] = {}  # in the order in which they came
-        self._worst_s = 0.0
+        self.lags = Histogram(SECONDS)
+        """How late each tick was."""
 
     async def run(self) -> None:
         """Tick until cancelled."""
@@ -52,7 +55,7 @@ class Pressure:
             while True:
                 self._due = self._monotonic() + TICK_S
                 await self._sleep(TICK_S)
-                self._worst_s = max(self._worst_s, self.lag_s)
+                self.lags.observe(self.lag_s)
         finally:
             self._due = float("inf")
 
@@ -60,11 +63,6 @@ class Pressure:
     def lag_s(self) -> float:
         """How late the tick is that is due now; 0 where none is late, or none ticks."""
         return max(0.0, self._monotonic() - self._due)
-
-    def worst_lag_s(self) -> float:
-        """The longest lag since this was asked last."""
-        worst, self._worst_s = max(self._worst_s, self.lag_s), 0.0
-        return worst
 
     @property
     def under_way(self) -> int:

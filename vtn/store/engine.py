@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from vtn.errors import NewerSchema, NotAtHead, StoreError
 from vtn.store.faults import named
@@ -99,6 +100,15 @@ class Store:
         with _named_faults():
             async with self._writer.begin() as connection:
                 yield connection
+
+    def pools(self) -> dict[str, tuple[int, int]]:
+        """Connections in use, and how many there may be: by "reader" and "writer"."""
+        found = {}
+        for name, engine in (("reader", self._reader), ("writer", self._writer)):
+            pool = engine.pool
+            assert isinstance(pool, QueuePool)
+            found[name] = (pool.checkedout(), pool.size() + max(pool._max_overflow, 0))  # noqa: SLF001 - it tells nobody
+        return found
 
     async def close(self) -> None:
         if self._shared is not None:
