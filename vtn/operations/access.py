@@ -23,13 +23,16 @@ _NAME = re.compile(r"[\w.@+-]{1,64}")
 Guard = Callable[[ASGIConnection[Any, Any, Any, State], BaseRouteHandler], None]
 
 
-def bearer(token: str) -> Guard:
-    """A guard that lets in who sends `Authorization: Bearer TOKEN`. Raises Unauthorised."""
-    wanted = f"Bearer {token}".encode()
+def bearer(*tokens: str) -> Guard:
+    """A guard that lets in who sends `Authorization: Bearer TOKEN`, with one of these.
+
+    Raises Unauthorised.
+    """
+    wanted = [f"Bearer {token}".encode() for token in tokens]
 
     def guard(connection: ASGIConnection[Any, Any, Any, State], _handler: BaseRouteHandler) -> None:
         given = connection.headers.get("authorization", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, wanted):
+        if not any(hmac.compare_digest(given, one) for one in wanted):
             log.warning("operator refused", path=connection.url.path, client=connection.client)
             raise Unauthorised(
                 "The operator's token is missing or wrong; send it as Authorization: Bearer."

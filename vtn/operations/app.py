@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's API put together: /api/v1/…, the token, the refusals, /openapi.json."""
+"""The operator's API put together: /api/v1/…, the token, the refusals, /openapi.json; probes."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,9 +17,10 @@ from vtn.config import Settings
 from vtn.credential import read_token
 from vtn.desk import Desk
 from vtn.errors import VtnError
-from vtn.operations import events, records, reports, vens
+from vtn.operations import events, probes, records, reports, vens
 from vtn.operations.access import bearer, operator
 from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
+from vtn.vitals import Vitals
 
 PREFIX: Final = "/api/v1"
 MAX_BYTES: Final = 1_000_000
@@ -29,19 +30,25 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_app(desk: Desk, settings: Settings, *, now: Callable[[], datetime] = _now) -> Litestar:
-    """The ASGI application. Raises Unauthorised where the operator's token cannot be read."""
+def make_app(
+    desk: Desk, settings: Settings, vitals: Vitals, *, now: Callable[[], datetime] = _now
+) -> Litestar:
+    """The ASGI application. Raises Unauthorised where a token cannot be read."""
+    token = read_token(settings.operator.token_file)
+    scrapers = settings.operator.metrics_token_file
     return Litestar(
         [
             Router(
                 PREFIX,
                 route_handlers=[vens.router, events.router, reports.router, records.router],
-                guards=[bearer(read_token(settings.operator.token_file))],
+                guards=[bearer(token)],
                 before_request=known_queries_only,
-            )
+            ),
+            probes.make_router(bearer(token, *([read_token(scrapers)] if scrapers else []))),
         ],
         dependencies={
             "desk": Provide(lambda: desk, sync_to_thread=False),
+            "vitals": Provide(lambda: vitals, sync_to_thread=False),
             "now": Provide(lambda: now, sync_to_thread=False),
             "by": Provide(operator, sync_to_thread=False),
         },

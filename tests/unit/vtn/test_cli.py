@@ -63,6 +63,10 @@ class Office:
         )
 
 
+NO_VITALS = None
+"""The probes are tried on a whole VTN: tests/story/vtn/test_operability.py."""
+
+
 @pytest.fixture(scope="module")
 def api(tmp_path_factory) -> Iterator[tuple[DeskInMemory, TestClient]]:
     """One API for all tests of this file: to put it together takes longer than a test."""
@@ -70,7 +74,7 @@ def api(tmp_path_factory) -> Iterator[tuple[DeskInMemory, TestClient]]:
     (folder / "vtn.toml").write_text(SETTINGS)
     (folder / "operator.token").write_text(TOKEN)
     desk = DeskInMemory()
-    app = make_app(desk, vtn.config.load(folder / "vtn.toml"), now=lambda: NOW)
+    app = make_app(desk, vtn.config.load(folder / "vtn.toml"), NO_VITALS, now=lambda: NOW)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield desk, client
 
