@@ -25,6 +25,7 @@ from typing import Any, Self, cast
 
 import structlog
 from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
 from oadr.endpoints import MEDIA_TYPE, PREFIX
@@ -279,6 +280,22 @@ class _Connection(web.RequestHandler):
         self._listener.connections.leave(self)
         self._tcp = None
         super().connection_lost(exc)
+
+    def handle_error(self, *args: Any, **kwargs: Any) -> web.StreamResponse:
+        """Without aiohttp's page, which shows what came back to who sent it."""
+        response = super().handle_error(*args, **kwargs)
+        if isinstance(response, web.Response):
+            response.text = "This is no HTTP request that can be answered."
+        return response
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """What is no HTTP is refused in one line; aiohttp would write a traceback of it."""
+        error = kwargs.get("exc_info")
+        if isinstance(error, HttpProcessingError):
+            reason = error.message.partition("\n")[0]
+            log.info("refused", certificate=self.certificate, reason=f"no HTTP: {reason}")
+        else:
+            super().log_exception(*args, **kwargs)
 
     def headers_read(self) -> None:
         self._busy = True
