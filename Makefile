@@ -1,6 +1,6 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story conformance deb lock clean
+.PHONY: help setup demo test check unit story conformance chaos deb lock clean
 
 PY := .venv/bin/python
 WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
@@ -35,11 +35,14 @@ conformance: setup packages ## our VTN and VEN, and openleadr's, against every n
 deb: setup ## Debian packages of both wings into dist/ (DEB="--wing field --arch arm64 --python 3.13": one of them)
 	@$(PY) scripts/deb $(DEB)
 
+chaos: setup packages ## real processes killed, cut off and starved, judged from ledgers (ONLY=name: some)
+	@$(PY) -m chaos $(foreach name,$(ONLY),--only $(name))
+
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove .venv and everything that was made here
-	rm -rf .venv build dist demo/out conformance/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist demo/out conformance/out chaos/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: packages

@@ -107,9 +107,9 @@ class PostgresCluster:
         self._say(f"CREATE DATABASE {name}")
         return name, f"postgresql+asyncpg://postgres@/{name}?host={self._folder}&port={self.port}"
 
-    def tcp_url(self, name: str) -> str:
-        """The same database by its port on 127.0.0.1, as operators write it."""
-        return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/{name}"
+    def tcp_url(self, name: str, *, port: int | None = None) -> str:
+        """The same database by its port on 127.0.0.1 (or a proxy's), as operators write it."""
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{port or self.port}/{name}"
 
     def drop(self, name: str) -> None:
         self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

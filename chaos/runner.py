@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs trials, each in a process of its own with a budget, two at a time where they allow it.
+
+A trial's process leads a process group: when it is over, or over its budget, everything that it
+started is ended with it. It tells us how it goes in lines of JSON on its standard output.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from chaos.trial import Bench, Trial, scratch
+from chaos.verdict import Outcome
+
+LANES = 2
+"""So many trials at once."""
+_LINE_LIMIT = 1024 * 1024
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a trial is."""
+
+    done: int
+    of: int
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a trial's process says: one of the two."""
+
+    progress: Progress | None = None
+    outcome: Outcome | None = None
+
+
+class Watcher(Protocol):
+    """Is told of the run as it goes."""
+
+    def begun(self, trial: Trial) -> None: ...
+
+    def went_on(self, trial: Trial, progress: Progress) -> None: ...
+
+    def ended(self, trial: Trial, outcome: Outcome) -> None: ...
+
+
+# --- in the trial's process ----------------------------------------------------------------------
+
+
+def play(trial: Trial, *, seed: int, scale: float) -> None:
+    """Run one trial in this process, and say in lines of JSON how it goes."""
+    held = False
+    with scratch(keep=lambda: not held) as folder:
+        begun_at = time.monotonic()
+        bench = Bench(
+            name=trial.name,
+            seed=seed,
+            scale=scale,
+            folder=folder,
+            say=lambda done, of: _tell(Line(progress=Progress(done=done, of=of))),
+        )
+        try:
+            found = trial.run(bench)
+        except Exception as error:  # noqa: BLE001 - whatever it was: the trial has not held, and says why
+            (folder / "trial.log").write_text(traceback.format_exc())
+            found = failed(trial, f"it broke off with {type(error).__name__}: {error}")
+        held = found.held
+        remarks = found.remarks if held else (*found.remarks, f"its logs are in {folder}")
+        seconds = round(time.monotonic() - begun_at, 1)
+        _tell(Line(outcome=dataclasses.replace(found, seconds=seconds, remarks=remarks)))
+
+
+def _tell(line: Line) -> None:
+    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.flush()
+
+
+def failed(trial: Trial, why: str) -> Outcome:
+    """A trial that came to no verdict has not held."""
+    return Outcome(
+        name=trial.name,
+        runs=0,
+        lost=0,
+        doubled=0,
+        applied_wrongly=0,
+        max_recovery_s=None,
+        held=False,
+        remarks=(why,),
+    )
+
+
+# --- in ours -------------------------------------------------------------------------------------
+
+
+async def run(
+    trials: Sequence[Trial], watcher: Watcher, *, seed: int, scale: float, lanes: int = LANES
+) -> list[Outcome]:
+    """Every trial, the longest first; those that must be alone at the end. In the given order."""
+    outcomes: dict[str, Outcome] = {}
+    lane = asyncio.Semaphore(lanes)
+
+    async def one(trial: Trial) -> None:
+        async with lane:
+            watcher.begun(trial)
+            outcomes[trial.name] = await _run(trial, watcher, seed=seed, scale=scale)
+            watcher.ended(trial, outcomes[trial.name])
+
+    by_length = sorted(trials, key=lambda trial: -trial.usual_s)
+    async with asyncio.TaskGroup() as group:
+        for trial in by_length:
+            if not trial.alone:
+                group.create_task(one(trial))
+    for trial in by_length:
+        if trial.alone:
+            await one(trial)
+    return [outcomes[trial.name] for trial in trials]
+
+
+async def _run(trial: Trial, watcher: Watcher, *, seed: int, scale: float) -> Outcome:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "chaos", "play", trial.name),
+        *("--seed", str(seed), "--scale", str(scale)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_LINE_LIMIT,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    found: Outcome | None = None
+    try:
+        async with asyncio.timeout(trial.budget_s):
+            async for said in process.stdout:
+                line = msgspec.json.decode(said, type=Line)
+                if line.progress is not None:
+                    watcher.went_on(trial, line.progress)
+                found = line.outcome or found
+            await process.wait()
+    except TimeoutError:
+        return failed(trial, f"it was not over after {trial.budget_s:g} s")
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    return found or failed(trial, f"its process ended with status {process.returncode}")
