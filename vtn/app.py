@@ -1,36 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole VTN in one process: the store, the listener of the VENs, the listener of operators."""
+"""The whole VTN in one process: the store, the listener of the VENs, the listener of operators.
+
+`vtn serve` is one such process, or several workers with one database (vtn.supervisor).
+"""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 import uvicorn
 import uvloop
+from litestar import Litestar
 
-from doorway import Fault
+from doorway import Fault, sd_notify
 from vtn.config import Settings
 from vtn.desk import Desk
 from vtn.directory import Directory
+from vtn.doors import Doors, open_doors
 from vtn.errors import StoreUnavailable
+from vtn.following import Following
 from vtn.gateway import Gateway
-from vtn.listener import Listener, bind
+from vtn.listener import Listener
 from vtn.operations import make_app
 from vtn.proof import Proof
-from vtn.push import pushing
+from vtn.push import push
 from vtn.services.office import Office
 from vtn.store import Store, vens
+from vtn.store.engine import head
 from vtn.store.nonces import Nonces
+from vtn.upkeep import Upkeep
+from vtn.vitals import Vitals
 
 log = structlog.get_logger()
 
 CONTACTS_S = 30.0
-"""How often it is written down when each VEN was last heard of."""
+"""How often it is written down when each VEN was last heard of, and how much came of each."""
+AT_ONCE = 500
+"""Contacts written in one transaction."""
 
 
 def _utc_now() -> datetime:
@@ -40,9 +54,25 @@ def _utc_now() -> datetime:
 class App:
     """`async with App(settings)` listens; `run` also waits for SIGTERM or SIGINT."""
 
-    def __init__(self, settings: Settings, *, now: Callable[[], datetime] = _utc_now) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = _utc_now,
+        doors: Doors | None = None,
+        worker: int = 0,
+        run_dir: Path | None = None,
+    ) -> None:
+        """Under a supervisor a `worker` has a number from 1 and is given its `doors`.
+
+        `run_dir` is then a folder that all workers share while they run.
+        """
         self._settings = settings
         self._now = now
+        self._doors = doors
+        self._worker = worker
+        self._run_dir = run_dir
+        self._stop = asyncio.Event()
 
     @property
     def openadr_port(self) -> int:
@@ -54,23 +84,38 @@ class App:
         """The port of the operators' listener in fact."""
         return self._operator_port
 
-    async def run(self, *, ready: Callable[["App"], None] = lambda _app: None) -> None:
+    async def run(
+        self,
+        *,
+        ready: Callable[["App"], None] = lambda _app: None,
+        stopping: Callable[[], object] = lambda: None,
+    ) -> None:
         """Serve until SIGTERM or SIGINT; `ready` is called once both listeners listen.
+
+        `stopping` is called when the end begins.
 
         Raises NotAtHead, StoreUnavailable, ListenerFault or SettingsFault where it cannot start.
         """
-        stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, self.stop)
         try:
             async with self:
                 ready(self)
-                await stop.wait()
+                await self._stop.wait()
                 log.info("stopping")
+                stopping()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
+
+    async def is_alive(self) -> bool:
+        """Whether there is progress; hangs where there is none (vtn.vitals)."""
+        return await self._vitals.is_alive()
+
+    def stop(self) -> None:
+        """End `run`: take nothing more, and finish what was taken."""
+        self._stop.set()
 
     async def __aenter__(self) -> Self:
         try:
@@ -94,18 +139,39 @@ class App:
         settings = self._settings
         store = await Store.open(settings.store.url)
         exits.push_async_callback(store.close)
-        async with store.read() as connection:
-            directory = Directory(await vens.every(connection))
+        directory = Directory()
         office = Office(settings=settings, store=store, directory=directory, now=self._now)
+        following = await exits.enter_async_context(Following(office))
+        doors = self._doors or open_doors(settings)
+        exits.callback(doors.close)
         tasks = await exits.enter_async_context(asyncio.TaskGroup())
         await exits.enter_async_context(_contacts(tasks, office))
+        await exits.enter_async_context(_meanwhile(tasks, office.pressure.run()))
+        vitals = Vitals(office, version=head(), worker=self._worker, run_dir=self._run_dir)
+        exits.push_async_callback(vitals.figures.close)
+        await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
+        self._vitals = vitals
         desk = Desk(office)
-        self._operator_port = await exits.enter_async_context(_operators(tasks, desk, settings))
+        self._operator_port = await exits.enter_async_context(
+            _operators(tasks, make_app(desk, settings, vitals), doors.operator)
+        )
         signs = settings.openadr.signatures != "off"
         gateway = Gateway(office, Proof(settings.openadr, Nonces(store)) if signs else None)
-        listener = await exits.enter_async_context(Listener(settings.openadr, gateway))
+        listener = await exits.enter_async_context(
+            Listener(
+                settings.openadr,
+                gateway,
+                sockets=doors.openadr,
+                counts=office.counts,
+                pressure=office.pressure,
+            )
+        )
         self._openadr_port = listener.port
-        await exits.enter_async_context(pushing(tasks, office, gateway))
+        exits.enter_context(vitals.listening(listener))
+        directory.on_shut_out = listener.close_connections
+        exits.push_async_callback(following.relieve)
+        upkeep = Upkeep(store, settings.retention, now=self._now)
+        await following.take_turns([partial(push, office, gateway), upkeep.run])
         log.info(
             "listening",
             vtn_id=settings.vtn.id,
@@ -117,7 +183,22 @@ class App:
 
 def serve(settings: Settings) -> None:
     """Run the VTN in this process until SIGTERM or SIGINT; see App.run for what it raises."""
-    uvloop.run(App(settings).run())
+    uvloop.run(_serve(App(settings)))
+
+
+async def _serve(app: App) -> None:
+    """Run it, and keep the service manager informed."""
+    alive: list[asyncio.Task[None]] = []
+
+    def ready(_app: App) -> None:
+        sd_notify.notify("READY=1", f"STATUS=serves VENs at port {app.openadr_port}")
+        alive.append(asyncio.create_task(sd_notify.keep_alive(app.is_alive)))
+
+    try:
+        await app.run(ready=ready, stopping=lambda: sd_notify.notify("STOPPING=1"))
+    finally:
+        for task in alive:
+            task.cancel()
 
 
 class _Operators(uvicorn.Server):
@@ -130,45 +211,52 @@ class _Operators(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def _operators(
-    tasks: asyncio.TaskGroup, desk: Desk, settings: Settings
+    tasks: asyncio.TaskGroup, app: Litestar, listening: socket.socket
 ) -> AsyncIterator[int]:
     """The operators' listener while the block runs; yields its port."""
-    listening = bind(
-        settings.operator.host, settings.operator.port, whose="The listener for operators"
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
     )
+    server = _Operators(config)
+    serving = tasks.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
+        await asyncio.sleep(0.005)
+    port: int = listening.getsockname()[1]
     try:
-        config = uvicorn.Config(
-            make_app(desk, settings),
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-        server = _Operators(config)
-        serving = tasks.create_task(server.serve(sockets=[listening]))
-        while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.005)
-        port: int = listening.getsockname()[1]
-        try:
-            yield port
-        finally:
-            server.should_exit = True
-            await asyncio.wait([serving])
+        yield port
     finally:
-        listening.close()
+        server.should_exit = True
+        await asyncio.wait([serving])
+
+
+@contextlib.asynccontextmanager
+async def _meanwhile(
+    tasks: asyncio.TaskGroup, going_on: Coroutine[None, None, None]
+) -> AsyncIterator[None]:
+    """Let something run for as long as the block does."""
+    task = tasks.create_task(going_on)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 @contextlib.asynccontextmanager
 async def _contacts(tasks: asyncio.TaskGroup, office: Office) -> AsyncIterator[None]:
-    """Write down every CONTACTS_S, and at the end, when VENs were last heard of."""
+    """Write down every CONTACTS_S, and at the end, who was heard of and how much came."""
 
     async def write() -> None:
-        contacts = office.directory.new_contacts()
-        if not contacts:
-            return
+        contacts = list(office.directory.new_contacts().items())
         try:
-            async with office.store.write() as connection:
-                await vens.touch(connection, contacts)
+            for start in range(0, len(contacts), AT_ONCE):  # so that no poll waits for them all
+                async with office.store.write() as connection:
+                    await vens.touch(connection, dict(contacts[start : start + AT_ONCE]))
+            await office.intake.write(office.store)
         except StoreUnavailable as error:
             log.warning("contacts are not written down", reason=str(error))
 
@@ -177,10 +265,8 @@ async def _contacts(tasks: asyncio.TaskGroup, office: Office) -> AsyncIterator[N
             await asyncio.sleep(CONTACTS_S)
             await write()
 
-    writing = tasks.create_task(every())
     try:
-        yield
+        async with _meanwhile(tasks, every()):
+            yield
     finally:
-        writing.cancel()
-        await asyncio.wait([writing])
         await write()

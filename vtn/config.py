@@ -32,6 +32,8 @@ class VtnSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The vtnID in every message; case matters (rule 512)."""
     url: str = ""
     """Where VENs reach us; for people to read."""
+    workers: Positive = 1
+    """Processes that serve; more than one needs PostgreSQL (docs/scaling.md)."""
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,6 +99,8 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
     token_file: Path
     """Holds the bearer token; mode 0600, made by `vtn init`."""
+    metrics_token_file: Path | None = None
+    """Holds another one, for a Prometheus that may read /metrics and nothing else."""
     host: str = "127.0.0.1"
     port: Port = 8444
 

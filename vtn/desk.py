@@ -93,7 +93,7 @@ class Desk:
             added_by=by,
             resources=tuple(_identifier("resourceID", one) for one in resources),
         )
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             if await vens.find(connection, ven.ven_id) is not None:
                 raise Conflict(f"There is a VEN '{ven.ven_id}' already; choose another venID.")
             owner = await vens.find_by_certificate(connection, sha256)
@@ -104,7 +104,8 @@ class Desk:
                 await _known_group(connection, group_id)
                 await _join(connection, group_id, [ven.ven_id])
             await self._note(connection, by, "add VEN", f"ven:{ven.ven_id}", at, detail=name)
-        return await self._office.refresh(ven.ven_id)
+            news.changed(ven.ven_id)
+        return self._office.ven(ven.ven_id)
 
     async def vens(self, *, group: str | None = None) -> list[Ven]:
         """All VENs, or those of a group, by venID."""
@@ -120,39 +121,41 @@ class Desk:
             return self._live(await known_ven(connection, ven_id))
 
     async def add_resource(self, ven_id: str, resource_id: str, *, by: str) -> Ven:
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             await known_ven(connection, ven_id, lock=True)
             await vens.add_resource(connection, ven_id, _identifier("resourceID", resource_id))
             await self._note(connection, by, "add resource", f"ven:{ven_id}", detail=resource_id)
-        return await self._office.refresh(ven_id)
+            news.changed(ven_id)
+        return self._office.ven(ven_id)
 
     async def revoke_ven(self, ven_id: str, *, by: str) -> Ven:
         """From the next request on its certificate is nobody's; what it sent stays."""
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             ven = await known_ven(connection, ven_id, lock=True)
             if ven.revoked_at is not None:
                 raise Conflict(f"The VEN '{ven_id}' was revoked before.")
             await vens.revoke(connection, ven_id, at)
             await self._note(connection, by, "revoke VEN", f"ven:{ven_id}", at)
-        return await self._office.refresh(ven_id)
+            news.changed(ven_id)
+        return self._office.ven(ven_id)
 
     async def request_reregistration(self, ven_id: str, *, by: str) -> None:
         """Ask the VEN, at its next poll, to register again with its IDs."""
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             await _registered(connection, ven_id)
             waiting = await outbox.waiting(connection, ven_id)
             if not any(one.kind == "oadrRequestReregistration" for one in waiting):
                 message = RequestReregistration(ven_id=ven_id)
                 await outbox.put(connection, ven_id, message, at=at)
             await self._note(connection, by, "request re-registration", f"ven:{ven_id}", at)
-        self._office.directory.wake([ven_id])
+            news.woken([ven_id])
 
     async def cancel_registration(self, ven_id: str, *, by: str) -> None:
         """End the VEN's registration at its next poll; once it confirms, all of it is forgotten."""
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             ven = await _registered(connection, ven_id)
             waiting = await outbox.waiting(connection, ven_id)
             if any(one.kind == "oadrCancelPartyRegistration" for one in waiting):
@@ -164,7 +167,7 @@ class Desk:
             )
             await outbox.put(connection, ven_id, message, at=at, request_id=request_id)
             await self._note(connection, by, "cancel registration", f"ven:{ven_id}", at)
-        self._office.directory.wake([ven_id])
+            news.woken([ven_id])
 
     # --- groups and market contexts --------------------------------------------------------------
 
@@ -176,31 +179,31 @@ class Desk:
         self, group_id: str, name: str, *, ven_ids: Sequence[str] = (), by: str
     ) -> Group:
         """Raises Conflict where the groupID is taken, Unknown for a VEN."""
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             if await groups.find(connection, group_id) is not None:
                 raise Conflict(f"There is a group '{group_id}' already; choose another groupID.")
             await groups.add(connection, _identifier("groupID", group_id), name)
             await _join(connection, group_id, ven_ids)
             await self._note(connection, by, "add group", f"group:{group_id}", detail=name)
             group = await _known_group(connection, group_id)
-        await self._refresh(ven_ids)
+            news.changed(*ven_ids)
         return group
 
     async def add_to_group(self, group_id: str, ven_ids: Sequence[str], *, by: str) -> Group:
         """Raises Unknown for the group or a VEN."""
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             await _known_group(connection, group_id)
             await _join(connection, group_id, ven_ids)
             await self._note(
                 connection, by, "add to group", f"group:{group_id}", detail=", ".join(ven_ids)
             )
             group = await _known_group(connection, group_id)
-        await self._refresh(ven_ids)
+            news.changed(*ven_ids)
         return group
 
     async def remove_from_group(self, group_id: str, ven_ids: Sequence[str], *, by: str) -> Group:
         """Events already published to the group stay with these VENs. Raises Unknown."""
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             group = await _known_group(connection, group_id)
             strangers = set(ven_ids) - set(group.ven_ids)
             if strangers:
@@ -210,7 +213,7 @@ class Desk:
                 connection, by, "remove from group", f"group:{group_id}", detail=", ".join(ven_ids)
             )
             group = await _known_group(connection, group_id)
-        await self._refresh(ven_ids)
+            news.changed(*ven_ids)
         return group
 
     async def market_contexts(self) -> list[MarketContext]:
@@ -247,7 +250,7 @@ class Desk:
         at = self._office.now()
         event_id = _identifier("eventID", event.event_id or uuid.uuid4().hex)
         drafted = eventbook.drafted(event, event_id=event_id, now=at)
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             if await events.find(connection, event_id) is not None:
                 raise Conflict(f"There is an event '{event_id}' already; choose another eventID.")
             targets = await self._targets(connection, drafted)
@@ -256,7 +259,7 @@ class Desk:
                 connection, by, "publish event", f"event:{event_id}", at, detail=_signals(drafted)
             )
             record = await events.record(connection, event_id, at)
-        self._office.directory.wake(targets)
+            news.woken(targets)
         assert record is not None
         return record
 
@@ -269,14 +272,14 @@ class Desk:
         publish_event does.
         """
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             current = await _known_event(connection, event_id)
             _refuse_stale(current, expected_modification)
             modified = eventbook.modified(current, event, now=at)
             targets = await self._targets(connection, modified)
             await events.change(connection, modified, targets, at=at, by=by)
             record = await self._changed(connection, modified, "modify event", at, by)
-        self._office.directory.wake(record.deliveries)
+            news.woken(record.deliveries)
         return record
 
     async def cancel_event(
@@ -284,13 +287,13 @@ class Desk:
     ) -> EventRecord:
         """Raises InvalidEvent where it is over or cancelled already, Conflict as modify_event."""
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             current = await _known_event(connection, event_id)
             _refuse_stale(current, expected_modification)
             cancelled = eventbook.cancelled(current, now=at)
             await events.change(connection, cancelled, None, at=at, by=by)
             record = await self._changed(connection, cancelled, "cancel event", at, by)
-        self._office.directory.wake(record.deliveries)
+            news.woken(record.deliveries)
         return record
 
     async def events(
@@ -340,7 +343,7 @@ class Desk:
         at = self._office.now()
         name = _identifier("reportRequestID", request.report_request_id or self._office.new_id())
         request = dataclasses.replace(request, report_request_id=name)
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             await _registered(connection, ven_id)
             offered = await reports.offers(connection, ven_id)
             offer = next(
@@ -372,7 +375,7 @@ class Desk:
             except oadr.Unbuildable as error:
                 raise InvalidReportRequest(f"The request cannot be sent: {error}") from error
             await self._note(connection, by, "request report", f"report:{name}", at, detail=ven_id)
-        self._office.directory.wake([ven_id])
+            news.woken([ven_id])
         return record
 
     async def cancel_report(
@@ -383,7 +386,7 @@ class Desk:
         Raises Unknown, and Conflict where the report has ended or is being cancelled.
         """
         at = self._office.now()
-        async with self._office.store.write() as connection:
+        async with self._office.change() as (connection, news):
             await known_ven(connection, ven_id, lock=True)
             found = await reports.requests(connection, ven_id, ids=[report_request_id])
             if not found:
@@ -415,7 +418,7 @@ class Desk:
             await self._note(
                 connection, by, "cancel report", f"report:{report_request_id}", at, detail=ven_id
             )
-        self._office.directory.wake([ven_id])
+            news.woken([ven_id])
         return dataclasses.replace(found[0], state=RequestState.CANCELLING)
 
     async def points(self, ven_id: str) -> list[Point]:
@@ -513,7 +516,7 @@ class Desk:
             database=self._office.store.database,
             vens=len(entries),
             registered=sum(one.ven.registered for one in entries),
-            online=sum(self._is_online(one, now) for one in entries),
+            online=sum(self.is_online(one, now) for one in entries),
             events_active=statuses.count(EventStatus.ACTIVE),
             events_pending=statuses.count(EventStatus.NEAR) + statuses.count(EventStatus.FAR),
             messages_waiting=waiting,
@@ -521,7 +524,7 @@ class Desk:
 
     # --- inside ----------------------------------------------------------------------------------
 
-    def _is_online(self, entry: Entry, now: datetime) -> bool:
+    def is_online(self, entry: Entry, now: datetime) -> bool:
         """Heard of within three poll intervals; one that is pushed to, unless a push failed."""
         ven, contact_at = entry.ven, entry.last_contact_at
         if not ven.registered or contact_at is None:
@@ -537,10 +540,6 @@ class Desk:
         if entry is None or entry.last_contact_at is None:
             return ven
         return dataclasses.replace(ven, last_contact_at=entry.last_contact_at)
-
-    async def _refresh(self, ven_ids: Sequence[str]) -> None:
-        for ven_id in ven_ids:
-            await self._office.refresh(ven_id)
 
     async def _note(
         self,

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is who, in memory: an idle poll needs no database.
 
-Every change of a VEN in this process is entered here at once, revocation above all. The database
-remains the truth: the directory is read from it at the start.
+Every change of a VEN in this process is entered here at once, revocation above all; what other
+processes change is entered when they tell (vtn.following). The database remains the truth: the
+directory is read from it at the start, and whenever something may have been missed. Until that is
+done it is in doubt, and each request looks at the database.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -55,6 +57,10 @@ def nobody_listens(_entry: Entry) -> None:
     """Who polls finds out by itself."""
 
 
+def nothing_is_open(_sha256: str) -> None:
+    """No connection to close."""
+
+
 class Directory:
     """All VENs by certificate and by venID."""
 
@@ -63,6 +69,12 @@ class Directory:
         self._by_id: dict[str, Entry] = {}
         self.on_news: Callable[[Entry], None] = nobody_listens
         """Called whenever something was put in for a VEN, or has changed about it."""
+        self.on_shut_out: Callable[[str], object] = nothing_is_open
+        """Called with the SHA-256 of a certificate that was a VEN's and is nobody's from now on."""
+        self._doubts = 0
+        self._dispelled = 0
+        self._untold: dict[str, Entry] | None = None
+        self._untold_reach: dict[str, bool] = {}
         for ven in vens:
             self.put(ven)
 
@@ -79,18 +91,47 @@ class Directory:
     def entries(self) -> Iterable[Entry]:
         return self._by_id.values()
 
+    @property
+    def in_doubt(self) -> bool:
+        """Something may have changed that was not entered here: ask the database."""
+        return self._doubts != self._dispelled
+
+    def doubt(self) -> int:
+        """From now on the directory is in doubt; the number of this doubt."""
+        self._doubts += 1
+        return self._doubts
+
+    @property
+    def doubts(self) -> int:
+        """The number of the latest doubt; remember it before all VENs are read again."""
+        return self._doubts
+
+    def dispel(self, doubt: int) -> None:
+        """All VENs were read and entered, beginning after this doubt arose."""
+        self._dispelled = doubt
+
     def put(self, ven: Ven) -> None:
         """Enter a VEN, or what has changed about it; it is due at its next poll."""
         entry = self._by_id.get(ven.ven_id)
         if entry is None:
-            entry = Entry(ven=ven, last_contact_at=ven.last_contact_at)
+            entry = Entry(ven=ven)
             self._by_id[ven.ven_id] = entry
-        entry.ven = ven
+        before, entry.ven = entry.ven, ven
+        if ven.last_contact_at is not None:
+            self._contact(entry, ven.last_contact_at)
+        if before.registered_at != ven.registered_at:
+            entry.unconfirmed = None  # what was handed out before is forgotten
+        if before.certificate_sha256 != ven.certificate_sha256:
+            self._shut_out(before.certificate_sha256)
         if ven.revoked_at is None:
             self._by_certificate[ven.certificate_sha256] = entry
         else:
-            self._by_certificate.pop(ven.certificate_sha256, None)
+            self._shut_out(ven.certificate_sha256)
         self.wake([ven.ven_id])
+
+    def _shut_out(self, sha256: str) -> None:
+        if self._by_certificate.pop(sha256, None) is not None:
+            self.on_shut_out(sha256)
 
     def wake(self, ven_ids: Iterable[str]) -> None:
         """Something was put in for these VENs."""
@@ -101,10 +142,36 @@ class Directory:
                 entry.wakes += 1
                 self.on_news(entry)
 
+    def wake_all(self) -> None:
+        """Something may have been put in for any VEN."""
+        self.wake(tuple(self._by_id))
+
+    # --- when each was last heard of -------------------------------------------------------------
+
     def touch(self, entry: Entry, now: datetime) -> None:
-        """The VEN was heard of."""
+        """The VEN was heard of, by this process."""
         entry.last_contact_at = now
         entry.contact_is_new = True
+        if self._untold is not None:
+            self._untold[entry.ven.ven_id] = entry
+
+    def heard(self, ven_id: str, at: datetime) -> None:
+        """Another process has heard of the VEN, and writes it down."""
+        entry = self._by_id.get(ven_id)
+        if entry is not None:
+            self._contact(entry, at)
+
+    def reach(self, entry: Entry, *, arrived: bool) -> None:
+        """Whether the last push to the VEN, by this process, arrived."""
+        if entry.unreachable == arrived:
+            self._untold_reach[entry.ven.ven_id] = arrived
+        entry.unreachable = not arrived
+
+    def reached(self, ven_id: str, *, arrived: bool) -> None:
+        """As `reach`, by another process."""
+        entry = self._by_id.get(ven_id)
+        if entry is not None:
+            entry.unreachable = not arrived
 
     def new_contacts(self) -> dict[str, datetime]:
         """Contacts since the last call, by venID: to be written down."""
@@ -114,3 +181,22 @@ class Directory:
                 found[ven_id] = entry.last_contact_at
                 entry.contact_is_new = False
         return found
+
+    def untold(self) -> tuple[dict[str, float], dict[str, bool]]:
+        """News since the last call, by venID: contacts (seconds since 1970), and pushes.
+
+        To be told to other processes; kept from the first call on.
+        """
+        heard = {
+            ven_id: entry.last_contact_at.timestamp()
+            for ven_id, entry in (self._untold or {}).items()
+            if entry.last_contact_at is not None
+        }
+        reached, self._untold_reach = self._untold_reach, {}
+        self._untold = {}
+        return heard, reached
+
+    @staticmethod
+    def _contact(entry: Entry, at: datetime) -> None:
+        if entry.last_contact_at is None or at > entry.last_contact_at:
+            entry.last_contact_at = at

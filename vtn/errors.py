@@ -8,6 +8,7 @@ Fault
     │   ├── NewerSchema          they are those of a later version
     │   ├── BackupFault          a backup cannot be made, is damaged, or may not be put there
     │   └── StoreUnavailable     it does not answer now; the same act may succeed later
+    ├── WorkersFault             several workers cannot serve, or one cannot begin
     ├── ListenerFault            an address cannot be bound, or a certificate cannot be used
     ├── Invalid                  what was asked contradicts the standard or itself
     │   ├── InvalidEvent         a draft, modification or cancellation of an event
@@ -48,6 +49,10 @@ class BackupFault(StoreError):
 
 class StoreUnavailable(StoreError):
     """The database does not answer, or is full; nothing was stored."""
+
+
+class WorkersFault(VtnError):
+    """Several workers cannot serve together, or one of them cannot begin."""
 
 
 class ListenerFault(VtnError):

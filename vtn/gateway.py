@@ -147,6 +147,8 @@ class Gateway:
     async def _reply(self, service: ServiceName, body: bytes, peer: "_Peer") -> bytes:
         entry = None
         if peer.certificate is not None:
+            if self._office.directory.in_doubt:
+                await self._office.look_up(peer.certificate)
             entry = self._office.directory.by_certificate(peer.certificate)
         proof = self._proof
         asked = proof is not None and entry is not None and proof.asks(entry.ven)

@@ -32,6 +32,7 @@ from vtn.directory import Entry, nobody_listens
 from vtn.errors import Conflict, NotPushed, StoreUnavailable
 from vtn.gateway import PUSHED, Gateway
 from vtn.listener import push_context
+from vtn.records import Ven
 from vtn.services.office import Caller, Office
 from vtn.services.poll import Outgoing, next_message
 from vtn.services.pushed import arrived, not_arrived, turned_down
@@ -88,6 +89,10 @@ def pause_s(failures: int, *, longest_s: float, draw: Callable[[], float]) -> fl
     return nominal * (1 + SPREAD * (2 * draw() - 1))
 
 
+def _registered_as(ven: Ven) -> object:
+    return (ven.registration_id, ven.registered_at, ven.push_address)
+
+
 @dataclass(slots=True)
 class _Line:
     """The way to one VEN."""
@@ -95,7 +100,7 @@ class _Line:
     entry: Entry
     bell: asyncio.Event = field(default_factory=asyncio.Event)
     registered_as: object = None
-    """Registration and address that were pushed to last."""
+    """Registration and address that were pushed to last, or were there when pushing began."""
     not_before_s: float = 0.0
     """On the monotonic clock."""
     failures: int = 0
@@ -123,16 +128,26 @@ class Pusher:
         self._lines: dict[str, _Line] = {}
         self._running: set[asyncio.Task[None]] = set()
 
+    def start(self) -> None:
+        """Begin with every VEN that is registered for push already."""
+        for entry in self._office.directory.entries():
+            if entry.ven.push_address is not None:
+                self._add(_Line(entry, registered_as=_registered_as(entry.ven)))
+
     def ring(self, entry: Entry) -> None:
         """Something was put in for this VEN, or has changed about it."""
         line = self._lines.get(entry.ven.ven_id)
         if line is None and entry.ven.push_address is not None:
-            line = self._lines[entry.ven.ven_id] = _Line(entry)
-            task = self._tasks.create_task(self._serve(line))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            line = self._add(_Line(entry))
         if line is not None:
             line.bell.set()
+
+    def _add(self, line: _Line) -> _Line:
+        self._lines[line.entry.ven.ven_id] = line
+        task = self._tasks.create_task(self._serve(line))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return line
 
     async def close(self) -> None:
         """Stop; what is under way is tried again after the next start."""
@@ -165,11 +180,10 @@ class Pusher:
         ven = entry.ven
         if ven.push_address is None or not ven.registered or ven.revoked_at is not None:
             return None
-        registered_as = (ven.registration_id, ven.registered_at, ven.push_address)
+        registered_as = _registered_as(ven)
         if line.registered_as != registered_as:
-            anew = line.registered_as is not None or entry.contact_is_new
             line.registered_as, line.failures = registered_as, 0
-            line.not_before_s = self._monotonic() + SETTLE_S if anew else 0.0
+            line.not_before_s = self._monotonic() + SETTLE_S
         wait_s = line.not_before_s - self._monotonic()
         if wait_s > 0:
             return wait_s
@@ -194,8 +208,11 @@ class Pusher:
             )
             await not_arrived(office, caller, outgoing)
             return wait_s
+        except BaseException:
+            entry.unconfirmed = None  # nobody knows whether it arrived
+            raise
         line.failures = 0
-        entry.unreachable = False
+        office.directory.reach(entry, arrived=True)
         return 0.0
 
     def _until_due(self, entry: Entry) -> float | None:
@@ -206,7 +223,7 @@ class Pusher:
 
     def _failed(self, line: _Line) -> float:
         line.failures += 1
-        line.entry.unreachable = True
+        self._office.directory.reach(line.entry, arrived=False)
         longest_s = self._office.settings.openadr.push_retry_s
         wait_s = pause_s(line.failures, longest_s=longest_s, draw=self._draw)
         line.not_before_s = self._monotonic() + wait_s
@@ -270,10 +287,15 @@ async def pushing(
         pusher = Pusher(office, gateway, tasks, session)
         directory = office.directory
         directory.on_news = pusher.ring
-        for entry in directory.entries():
-            pusher.ring(entry)
+        pusher.start()
         try:
             yield pusher
         finally:
             directory.on_news = nobody_listens
             await pusher.close()
+
+
+async def push(office: Office, gateway: Gateway) -> None:
+    """Push for ever (a duty, see vtn.duties)."""
+    async with asyncio.TaskGroup() as tasks, pushing(tasks, office, gateway):
+        await asyncio.Event().wait()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from doorway import configure_logs, show, show_json
+from doorway import LOG_FORMAT, LogFormat, configure_logs, show, show_json
 from vtn import config as settings_file
 from vtn import records, screens
 from vtn.cli.asking import CONFIG, FILE, JSON, VERBOSE, asks, current_time, example
@@ -82,8 +82,9 @@ def init(folder: Path, config: Path | None, *, verbose: bool) -> None:
         show(f"kept the database, at version {after}")
     else:
         show(f"brought the database to version {after}" if before else "made the database")
-    token = settings.operator.token_file
-    show(f"wrote {token}" if create_token(token) else f"kept {token}")
+    for token in (settings.operator.token_file, settings.operator.metrics_token_file):
+        if token is not None:
+            show(f"wrote {token}" if create_token(token) else f"kept {token}")
 
 
 @click.command(epilog=example("vtn check --config /etc/demandflex/vtn.toml"))
@@ -105,15 +106,29 @@ def check(ctx: click.Context, config: Path, *, verbose: bool, as_json: bool) -> 
         ctx.exit(1)
 
 
-@click.command(epilog=example("vtn serve --config /etc/demandflex/vtn.toml"))
+@click.command(
+    epilog=example("vtn serve --config /etc/demandflex/vtn.toml", "vtn serve --workers 4")
+)
 @CONFIG
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="Processes that serve, on PostgreSQL; [vtn] workers in the settings.  [default: 1]",
+)
 @VERBOSE
-def serve(config: Path, *, verbose: bool) -> None:
+@LOG_FORMAT
+def serve(config: Path, workers: int | None, *, verbose: bool, log_format: LogFormat) -> None:
     """Serve VENs and operators until SIGTERM or Ctrl-C."""
-    configure_logs(verbose=verbose)
+    configure_logs(verbose=verbose, log_format=log_format)
     from vtn.app import serve as run  # noqa: PLC0415 - as in init
+    from vtn.supervisor import supervise  # noqa: PLC0415 - as in init
 
-    run(settings_file.load(config))
+    settings = settings_file.load(config)
+    count = workers or settings.vtn.workers
+    if count == 1:
+        run(settings)
+    else:
+        supervise(settings, count)
 
 
 @click.command(epilog=example("vtn health --json"))

@@ -12,13 +12,14 @@ from vtn.errors import Rejected
 from vtn.eventbook import Booking, listing
 from vtn.replies import ok
 from vtn.services.office import Caller, Office, note_ven
-from vtn.store import events
+from vtn.store import events, line
 
 
 async def request(office: Office, caller: Caller, message: RequestEvent) -> DistributeEvent:
     """Every event of the VEN, in order, at most replyLimit of them (rules 15, 27, 50)."""
     now = office.now()
     async with office.store.write() as connection:
+        await line.one_at_a_time(connection, caller.ven_id)
         bookings = await events.bookings(connection, caller.ven_id, now)
         return await distribution(
             office,
@@ -77,7 +78,7 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 detail=message.response.description or "",
             )
         return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
         wanted = {one.event_id for one in message.event_responses}
         known = await events.at_ven(connection, caller.ven_id, wanted)
         faults = [_fault(one, known) for one in message.event_responses]
@@ -95,7 +96,7 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 outcome=one.response_code,
                 detail=f"modification {one.modification_number}",
             )
-    office.directory.wake([caller.ven_id])
+        news.woken([caller.ven_id])
     fault = next((one for one in faults if one is not None), None)
     if fault is not None:
         raise fault

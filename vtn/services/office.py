@@ -2,19 +2,25 @@
 """What every service works with, and how a VEN is forgotten."""
 
 import asyncio
+import dataclasses
 import hashlib
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.config import Settings
+from vtn.counts import Counts
 from vtn.directory import Directory, Entry
 from vtn.errors import Unknown
+from vtn.intake import Intake
+from vtn.news import News, notices
+from vtn.pressure import Pressure
 from vtn.records import Ven
-from vtn.store import Store, audit, events, opts, outbox, reports, subscriptions, vens
+from vtn.store import Store, audit, events, line, opts, outbox, reports, subscriptions, vens
 
 
 def _new_id() -> str:
@@ -31,6 +37,11 @@ class Office:
     now: Callable[[], datetime]
     new_id: Callable[[], str] = _new_id
     """Makes requestIDs, registrationIDs ...; never the same twice."""
+    counts: Counts = field(default_factory=Counts)
+    pressure: Pressure = field(default_factory=Pressure)
+    intake: Intake = field(default_factory=Intake)
+    process_id: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Tells our own notices from those of other processes."""
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
     """What was read before a change may not be entered after it: a revoked VEN would be back."""
 
@@ -46,21 +57,97 @@ class Office:
         """How often this VEN is told to poll."""
         return ven.poll_interval_s or self.settings.openadr.poll_interval_s
 
-    async def refresh(self, ven_id: str) -> Ven:
-        """Enter into the directory what the database says of a VEN now."""
+    @asynccontextmanager
+    async def change(self) -> AsyncIterator[tuple[AsyncConnection, News]]:
+        """One transaction that puts something in for VENs, or changes them, and says so.
+
+        What the block notes in its News is told to the other processes with the commit, and
+        entered into our own directory after it. Raises what Store.write raises.
+        """
+        news = News()
+        committing = False
+        try:
+            async with self.store.write() as connection:
+                yield connection, news
+                await self.announce(connection, news)
+                committing = True
+        except BaseException:
+            if committing and news:  # nobody knows whether it was committed
+                self.directory.doubt()
+            raise
+        await self.take(news)
+
+    async def announce(self, connection: AsyncConnection, news: News) -> None:
+        """The first half of `change`: before the commit, in its transaction."""
+        if news and connection.dialect.name == "postgresql":
+            payloads = notices(self.process_id, woken=news.to_wake, changed=news.to_read)
+            await line.announce(connection, payloads)
+
+    async def take(self, news: News) -> None:
+        """The second half of `change`: right after the commit. Raises StoreUnavailable."""
+        self.directory.wake(news.to_wake)
+        if news.to_read:
+            await self.refresh(news.to_read)
+
+    async def refresh(self, ven_ids: Collection[str]) -> None:
+        """Enter into the directory what the database says of these VENs now.
+
+        Where it does not answer the directory is in doubt, and StoreUnavailable is raised: a VEN
+        that was revoked may not go on as before.
+        """
+        try:
+            async with self._refreshing:
+                async with self.store.read() as connection:
+                    found = await vens.some(connection, ven_ids)
+                for ven in found:
+                    self.directory.put(ven)
+        except BaseException:
+            self.directory.doubt()
+            raise
+
+    async def resynchronise(self) -> None:
+        """Enter every VEN anew, and be in doubt no longer. Raises StoreUnavailable."""
+        doubt = self.directory.doubts
         async with self._refreshing:
             async with self.store.read() as connection:
-                ven = await known_ven(connection, ven_id)
-            self.directory.put(ven)
-        return ven
+                found = await vens.every(connection)
+            for ven in found:
+                self.directory.put(ven)
+        self.directory.dispel(doubt)
+
+    async def look_up(self, sha256: str) -> None:
+        """Ask the database whose certificate this is, while the directory is in doubt.
+
+        Raises StoreUnavailable.
+        """
+        async with self.store.read() as connection:
+            ven_id = await vens.find_by_certificate(connection, sha256)
+            found = await vens.some(connection, [ven_id] if ven_id is not None else [])
+        entry = self.directory.by_certificate(sha256)
+        known = entry.ven if entry is not None else None
+        if known is not None and (not found or found[0].ven_id != known.ven_id):
+            await self.refresh([known.ven_id])
+        if found and (known is None or _without_contact(known) != _without_contact(found[0])):
+            await self.refresh([found[0].ven_id])
+
+    def may_be_due(self, entry: Entry) -> bool:
+        """Whether something may wait for the VEN; False only where it is certain."""
+        return self.directory.in_doubt or entry.is_due(self.now())
+
+    def ven(self, ven_id: str) -> Ven:
+        """A VEN as the directory knows it, which it does after a change. Raises Unknown."""
+        entry = self.directory.by_id(ven_id)
+        if entry is None:
+            raise _no_ven(ven_id)
+        return entry.ven
 
     async def remember_certificate(self, ven: Ven, der: bytes) -> None:
         """Keep the certificate of a VEN that was added by its fingerprint alone."""
         if hashlib.sha256(der).hexdigest() != ven.certificate_sha256:
             return
-        async with self.store.write() as connection:
+        async with self.change() as (connection, news):
             await vens.remember_certificate(connection, ven.ven_id, der)
-        await self.refresh(ven.ven_id)
+            news.changed(ven.ven_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +171,16 @@ async def known_ven(connection: AsyncConnection, ven_id: str, *, lock: bool = Fa
     """Raises Unknown."""
     ven = await vens.find(connection, ven_id, lock=lock)
     if ven is None:
-        raise Unknown(f"There is no VEN '{ven_id}'; see `vtn vens list`.")
+        raise _no_ven(ven_id)
     return ven
+
+
+def _no_ven(ven_id: str) -> Unknown:
+    return Unknown(f"There is no VEN '{ven_id}'; see `vtn vens list`.")
+
+
+def _without_contact(ven: Ven) -> Ven:
+    return dataclasses.replace(ven, last_contact_at=None)
 
 
 async def forget(connection: AsyncConnection, ven_id: str, *, at: datetime, remark: str) -> None:

@@ -15,7 +15,7 @@ from vtn.eventbook import Booking, due_at
 from vtn.services.event import distribution
 from vtn.services.office import Caller, Office, known_ven
 from vtn.services.report import offer_due
-from vtn.store import events, outbox
+from vtn.store import events, line, outbox
 from vtn.store.outbox import Waiting
 
 _FIRST = ("oadrCancelPartyRegistration", "oadrRequestReregistration", "oadrRegisterReport")
@@ -46,7 +46,7 @@ async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
     entry = caller.entry
     if entry.ven.push_address is not None:
         raise Rejected("451", "This VEN is registered for push; register for pull to poll.")
-    if entry.unconfirmed is None and not entry.is_due(office.now()):
+    if entry.unconfirmed is None and not office.may_be_due(entry):
         return entry.idle
     found = await next_message(office, caller, resend_after=office.resend_after)
     return found.body if found else entry.idle
@@ -58,11 +58,13 @@ async def next_message(
     """The next message for the VEN, marked as handed out; None, and its `due_at`, if there is none.
 
     What was handed out and is not answered comes again after `resend_after`. With `address` there
-    is none for a VEN that is no longer pushed to there.
+    is none for a VEN that is no longer pushed to there. Two at the same moment, in one process or
+    in two, never get the same message.
     """
     entry = caller.entry
     wakes = entry.wakes
     async with office.store.write() as connection:
+        await line.one_at_a_time(connection, caller.ven_id)
         if address is not None:
             ven = await known_ven(connection, caller.ven_id)
             if ven.push_address != address:

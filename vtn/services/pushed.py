@@ -26,11 +26,11 @@ async def not_arrived(office: Office, caller: Caller, outgoing: Outgoing) -> Non
     Or a VEN that is away long enough would never be told of a cancellation (rule 52).
     """
     caller.entry.unconfirmed = None
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
         if outgoing.number is not None:
             await outbox.take_back(connection, outgoing.number)
         await events.take_back(connection, caller.ven_id, outgoing.event_ids)
-    office.directory.wake([caller.ven_id])
+        news.woken([caller.ven_id])
 
 
 async def turned_down(

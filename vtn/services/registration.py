@@ -43,7 +43,8 @@ async def create(
     """
     address = _served(office, message)
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
+        news.changed(caller.ven_id)
         ven = await known_ven(connection, caller.ven_id, lock=True)
         again = message.registration_id is not None
         if again and message.registration_id != ven.registration_id:
@@ -82,7 +83,7 @@ async def create(
             at=at,
             detail=message.ven_name or "",
         )
-    return _created(office, await office.refresh(caller.ven_id), message.request_id)
+    return _created(office, office.ven(caller.ven_id), message.request_id)
 
 
 async def cancel(
@@ -90,13 +91,13 @@ async def cancel(
 ) -> CanceledPartyRegistration:
     """The VEN ends its registration (rule 407)."""
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
+        news.changed(caller.ven_id)
         ven = await known_ven(connection, caller.ven_id, lock=True)
         if ven.registration_id is None or message.registration_id != ven.registration_id:
             raise Rejected("452", "There is no such registrationID.")
         await _end(connection, ven.ven_id, at=at, remark="cancelled by the VEN")
         await note_ven(connection, caller, "cancel registration", at=at)
-    await office.refresh(caller.ven_id)
     return CanceledPartyRegistration(
         response=ok(message.request_id),
         registration_id=message.registration_id,
@@ -107,7 +108,8 @@ async def cancel(
 async def canceled(office: Office, caller: Caller, message: CanceledPartyRegistration) -> Response:
     """The VEN confirms our cancellation; it is over also where the VEN knew nothing of it."""
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
+        news.changed(caller.ven_id)
         waiting = await outbox.waiting(connection, caller.ven_id)
         if not any(one.kind == "oadrCancelPartyRegistration" for one in waiting):
             raise Rejected("452", "No cancellation of a registration waits for an answer.")
@@ -119,7 +121,6 @@ async def canceled(office: Office, caller: Caller, message: CanceledPartyRegistr
             at=at,
             outcome=message.response.response_code,
         )
-    await office.refresh(caller.ven_id)
     return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
 
 

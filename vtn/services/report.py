@@ -29,7 +29,7 @@ from vtn.readings import data_name, instants, samples, step
 from vtn.records import RequestRecord, RequestState, Samples
 from vtn.replies import ok
 from vtn.services.office import Caller, Office, known_ven, note_ven
-from vtn.store import measurements, outbox, reports, subscriptions
+from vtn.store import line, measurements, outbox, reports, subscriptions
 from vtn.store.outbox import Waiting
 from vtn.tally import Tally, counted, due_before
 
@@ -64,7 +64,7 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
     """
     _check_offers(message.reports)
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
         await known_ven(connection, caller.ven_id, lock=True)
         answered = await _answered_metadata(connection, caller, message.report_request_id)
         await reports.replace_offers(connection, caller.ven_id, message.reports, at=at)
@@ -106,7 +106,7 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
             at=at,
             detail=", ".join(one.report_specifier_id for one in message.reports),
         )
-    office.directory.wake([caller.ven_id])
+        news.woken([caller.ven_id])
     return RegisteredReport(
         response=ok(message.request_id), requests=requests, ven_id=caller.ven_id
     )
@@ -115,7 +115,9 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
 async def registered(office: Office, caller: Caller, message: RegisteredReport) -> Response:
     """The VEN has our metadata; it may ask for it again (rule 344)."""
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
+        if message.requests:
+            news.woken([caller.ven_id])
         queue = await outbox.waiting(connection, caller.ven_id)
         answered = _answered(queue, "oadrRegisterReport", message.response.request_id)
         await outbox.remove(connection, [one.number for one in answered])
@@ -403,8 +405,9 @@ async def _cancel_due(
     office: Office, caller: Caller, connection: AsyncConnection, at: datetime
 ) -> CancelReport | None:
     """The first cancellation that was not handed out yet."""
-    if not caller.entry.is_due(office.now()):
+    if not office.may_be_due(caller.entry):
         return None
+    await line.one_at_a_time(connection, caller.ven_id)
     for one in await outbox.waiting(connection, caller.ven_id):
         if one.kind == "oadrCancelReport" and one.handed_at is None:
             message = oadr.parse(await outbox.hand_out(connection, one.number, at=at))
@@ -422,11 +425,11 @@ async def create(office: Office, caller: Caller, message: CreateReport) -> Creat
     The answer lists all that is still to come (rule 329).
     """
     at = office.now()
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
         await _offer_ours(office, caller, connection, message.requests, at)
         pending = await _pending(connection, caller)
         await note_ven(connection, caller, "ask for our metadata", at=at)
-    office.directory.wake([caller.ven_id])
+        news.woken([caller.ven_id])
     return CreatedReport(
         response=ok(message.request_id), pending_report_request_ids=pending, ven_id=caller.ven_id
     )
@@ -438,7 +441,7 @@ async def cancel(office: Office, caller: Caller, message: CancelReport) -> Cance
     With reportToFollow one more is sent (rule 345).
     """
     wanted = set(message.report_request_ids)
-    async with office.store.write() as connection:
+    async with office.change() as (connection, news):
         waiting = [
             one
             for one in await outbox.waiting(connection, caller.ven_id)
@@ -460,7 +463,7 @@ async def cancel(office: Office, caller: Caller, message: CancelReport) -> Cance
             await outbox.remove(connection, [one.number for one in waiting])
         pending = await _pending(connection, caller)
         await note_ven(connection, caller, "want our metadata no longer", at=office.now())
-    office.directory.wake([caller.ven_id])
+        news.woken([caller.ven_id])
     return CanceledReport(
         response=ok(message.request_id), pending_report_request_ids=pending, ven_id=caller.ven_id
     )

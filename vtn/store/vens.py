@@ -4,12 +4,15 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.records import Ven
 from vtn.store.documents import insert_into
 from vtn.store.tables import MemberRow, ResourceRow, VenRow
+
+_AT_ONCE = 1000
+"""VENs named in one statement."""
 
 
 async def add(connection: AsyncConnection, ven: Ven) -> None:
@@ -58,6 +61,16 @@ async def every(connection: AsyncConnection, *, group: str | None = None) -> lis
         return await _read(connection, None)
     query = select(MemberRow.ven_id).where(MemberRow.group_id == group)
     return await _read(connection, list(await connection.scalars(query)))
+
+
+async def some(connection: AsyncConnection, ven_ids: Iterable[str]) -> list[Ven]:
+    """Those of these VENs that there are, by venID."""
+    wanted = list(ven_ids)
+    return [
+        ven
+        for start in range(0, len(wanted), _AT_ONCE)
+        for ven in await _read(connection, wanted[start : start + _AT_ONCE])
+    ]
 
 
 async def owners(
@@ -116,12 +129,16 @@ async def revoke(connection: AsyncConnection, ven_id: str, at: datetime) -> None
 
 
 async def touch(connection: AsyncConnection, contacts: Mapping[str, datetime]) -> None:
-    """When each VEN was last heard of."""
+    """When each VEN was last heard of; another process may have written down a later contact."""
     await connection.execute(
         update(VenRow)
-        .where(VenRow.ven_id == bindparam("ven"))
+        .where(
+            VenRow.ven_id == bindparam("ven"),
+            or_(VenRow.last_contact_at.is_(None), VenRow.last_contact_at < bindparam("contact_at")),
+        )
         .values(last_contact_at=bindparam("contact_at")),
-        [{"ven": ven_id, "contact_at": at} for ven_id, at in contacts.items()],
+        # in one order everywhere: two processes must not wait for each other
+        [{"ven": ven_id, "contact_at": at} for ven_id, at in sorted(contacts.items())],
     )
 
 

@@ -299,9 +299,9 @@ async def test_a_revocation_is_not_undone_by_what_was_read_before_it(house):
         await house.let_in(ven_id)
 
         await asyncio.gather(
-            *(house.office.refresh(ven_id) for _ in range(3)),
+            *(house.office.refresh([ven_id]) for _ in range(3)),
             house.desk.revoke_ven(ven_id, by="anna"),
-            *(house.office.refresh(ven_id) for _ in range(3)),
+            *(house.office.refresh([ven_id]) for _ in range(3)),
         )
 
         assert house.office.directory.by_id(ven_id).ven.revoked_at is not None

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The listening sockets, bound once for all workers.
+
+Each worker has sockets of its own at the same addresses (SO_REUSEPORT): the kernel deals
+connections out evenly, where workers that share one socket leave most of them to whoever wakes
+first. The supervisor keeps every one of them open, so that what waits at the door of a worker that
+was killed is served by its successor (docs/decisions/0006-workers.md).
+"""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vtn.config import Settings
+from vtn.listener import bind, listening
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doors:
+    """The sockets of one worker."""
+
+    openadr: Sequence[socket.socket]
+    """For VENs; then, where there is one, that of the TLS front."""
+    operator: socket.socket
+
+    def every(self) -> tuple[socket.socket, ...]:
+        return (*self.openadr, self.operator)
+
+    def close(self) -> None:
+        for one in self.every():
+            one.close()
+
+
+def open_doors(settings: Settings) -> Doors:
+    """For one process alone. Raises ListenerFault."""
+    openadr = listening(settings.openadr)
+    try:
+        operator = bind(
+            settings.operator.host, settings.operator.port, whose="The listener for operators"
+        )
+    except BaseException:
+        for one in openadr:
+            one.close()
+        raise
+    return Doors(openadr=openadr, operator=operator)
+
+
+def open_for(settings: Settings, workers: int) -> list[Doors]:
+    """For several workers. Raises ListenerFault, also where another program listens there."""
+    first = open_doors(settings)  # alone: it finds out who else listens, and which ports are free
+    named = [(one, one.getsockname()) for one in first.every()]
+    for one, _ in named:
+        if one.family != socket.AF_UNIX:
+            one.close()
+    every = []
+    for _ in range(workers):
+        sockets = [
+            one
+            if one.family == socket.AF_UNIX
+            else bind(address[0], address[1], whose="A worker's listener", shared=True)
+            for one, address in named
+        ]
+        every.append(Doors(openadr=sockets[:-1], operator=sockets[-1]))
+    return every
