@@ -56,6 +56,7 @@ class House:
         ven_id: str = VEN_ID,
         energy: bool = True,
         proxied: bool = False,
+        back_off_cap_s: int = 2,
         seed: int = 0,
     ) -> None:
         """Write every settings file into `folder`, and start the broker; `open` starts the rest.
@@ -129,7 +130,7 @@ state = "ven.db"
 [vtn]
 url = "https://127.0.0.1:{ven_to}"
 ca = "{authority.vtn_trust}"
-back_off_cap_s = 2
+back_off_cap_s = {back_off_cap_s}
 [node]
 socket = "light-node.sock"
 [reports]
