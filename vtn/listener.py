@@ -395,7 +395,7 @@ class Listener:
         """Whether a connection that has just been made may stay."""
         shown = connection.shown
         if shown is None:
-            return self._is_front(transport)
+            return transport.get_extra_info("ssl_object") is None and self._is_front(transport)
         if self.revocation.revoked(shown.issuer, shown.serial):
             log.info("refused", certificate=shown.sha256, reason="on a revocation list")
             return False

@@ -94,6 +94,7 @@ async def serving(folder, clock, authority, *, now_s=None, **openadr):
         clocked = {} if now_s is None else {"now_s": now_s}
         listener = Listener(found.settings.openadr, found.gateway, **clocked)
         async with listener as found.listener:
+            found.office.directory.on_shut_out = listener.close_connections  # as the App does
             yield found
     finally:
         await found.store.close()

@@ -1,5 +1,7 @@
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from doorway import SettingsFault
@@ -57,11 +59,31 @@ def test_another_database_is_refused_with_its_key(tmp_path, url):
         ("[reports]\nback = 5", "did you mean 'back_s'"),
         ("[reports]\nback_s = 0", "reports.back_s"),
         ("[stores]", "did you mean 'store'"),
+        ("[openadr.proxy]", r"\[openadr.proxy\] peers: name the addresses"),
+        ('[openadr.proxy]\npeers = ["10.0.0.1/8"]', "peers: 10.0.0.1/8 has host bits set"),
+        ('[openadr.proxy]\npeers = ["front"]', "peers: 'front' does not appear to be"),
+        ('[openadr.proxy]\nheader = "X-Mine"', "header"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(tmp_path, more, sentence):
     with pytest.raises(SettingsFault, match=sentence):
         load(tmp_path, TEXT + more)
+
+
+@pytest.mark.parametrize("name", ["openadr", "operator", "openadr.proxy"])
+def test_operators_vens_and_the_front_never_share_a_port(tmp_path, name):
+    """Whatever the host: one of them may become 0.0.0.0 some day."""
+    other = "openadr" if name == "operator" else "operator"
+    raw = tomllib.loads(TEXT + '[openadr.proxy]\npeers = ["127.0.0.1"]\n')
+    section = raw
+    for key in name.split("."):
+        section = section[key]
+    section["port"] = 7000
+    raw[other]["port"] = 7000
+    settings = msgspec.convert(raw, config.Settings, dec_hook=lambda kind, value: kind(value))
+
+    with pytest.raises(ValueError, match="each listener has its own"):
+        config._check_listeners(settings)
 
 
 @pytest.mark.parametrize(
