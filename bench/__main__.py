@@ -25,7 +25,12 @@ MODULES: Final[Mapping[int, str]] = {
     2: "events",
     3: "reports",
     4: "signed",
+    5: "connections",
+    6: "registered",
+    7: "mixed",
     8: "reports",
+    9: "field",
+    10: "sampler",
 }
 """Goal -> the module of bench.goals that measures it; some measure two."""
 

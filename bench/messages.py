@@ -15,7 +15,10 @@ from oadr.report import (
     RegisterReport,
     Report,
     ReportDescription,
+    ReportInterval,
+    ReportRequest,
     SamplingRate,
+    SpecifierPayload,
     UpdateReport,
 )
 from oadr.response import EiResponse
@@ -60,8 +63,8 @@ def taken_metadata(ven_id: str, request_id: str) -> bytes:
     return oadr.build(RegisteredReport(response=EiResponse(request_id=request_id), ven_id=ven_id))
 
 
-def offer(ven_id: str, now: datetime) -> bytes:
-    """Metadata: the site's power, every 4 s."""
+def metadata(now: datetime) -> Report:
+    """What the site can report: its power, every 4 s."""
     power = ReportDescription(
         r_id=R_ID,
         report_type="usage",
@@ -70,7 +73,7 @@ def offer(ven_id: str, now: datetime) -> bytes:
         data_source=Target(resource_ids=("site",)),
         sampling_rate=SamplingRate(min_period=STEP, max_period=STEP),
     )
-    metadata = Report(
+    return Report(
         duration=timedelta(hours=1),
         descriptions=(power,),
         report_request_id="0",
@@ -78,7 +81,24 @@ def offer(ven_id: str, now: datetime) -> bytes:
         report_name="METADATA_TELEMETRY_USAGE",
         created_at=now.replace(microsecond=0),
     )
-    return oadr.build(RegisterReport(request_id="offer", reports=(metadata,), ven_id=ven_id))
+
+
+def offer(ven_id: str, now: datetime) -> bytes:
+    """The VEN offers its power."""
+    message = RegisterReport(request_id="offer", reports=(metadata(now),), ven_id=ven_id)
+    return oadr.build(message)
+
+
+def request(report_request_id: str, now: datetime) -> ReportRequest:
+    """What a VTN asks for by itself: the power every 4 s, in pieces of 15 minutes, for ever."""
+    return ReportRequest(
+        report_request_id=report_request_id,
+        report_specifier_id=SPECIFIER,
+        granularity=STEP,
+        report_back=STEP * ROWS,
+        interval=ReportInterval(starts_at=now.replace(microsecond=0), duration=timedelta(0)),
+        payloads=(SpecifierPayload(r_id=R_ID),),
+    )
 
 
 def created_report(ven_id: str, report_request_id: str) -> bytes:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An unmodified openleadr VTN as a process of its own, in its best conditions: uvloop, no logs.
 
-Prepared by JSON lines on its stdin; what openleadr prints goes to stderr. Only here is openleadr
-imported. Its handlers are those its manual shows: VENs, opts and values are kept in memory.
+With `--loop asyncio` it runs on the event loop that its manual uses. JSON lines on its stdin prepare
+it; what openleadr prints goes to stderr. Only here is openleadr imported. Its handlers are those its
+manual shows: VENs, opts and values are kept in memory.
 """
 
 import argparse
@@ -131,10 +132,12 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--signs", action="store_true")
+    parser.add_argument("--loop", choices=("uvloop", "asyncio"), default="uvloop")
     for name in ("cert", "key", "ca"):
         parser.add_argument(f"--{name}", required=True)
     # openleadr prints to stdout: that is kept for answers
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     logging.disable(logging.CRITICAL)
-    uvloop.run(run(parser.parse_args()))
+    chosen = parser.parse_args()
+    (uvloop if chosen.loop == "uvloop" else asyncio).run(run(chosen))

@@ -185,6 +185,7 @@ class Ours(Server):
     ) -> None:
         """`openadr`: more settings of [openadr]; `serve`: more words for `vtn serve`."""
         super().__init__(stage, name)
+        self.url = url
         self.operator_port = free_port()
         self.config = self.folder / "vtn.toml"
         chains = "".join(
@@ -217,7 +218,8 @@ token_file = "operator.token"
         """The SQLite file."""
         return self.folder / "vtn.db"
 
-    async def __aenter__(self) -> Self:
+    async def prepare(self) -> None:
+        """Make the database and the token, as an operator does. Raises BenchFault."""
         done = await asyncio.to_thread(
             subprocess.run,
             [str(BIN / "vtn"), "init", "--config", str(self.config)],
@@ -227,6 +229,9 @@ token_file = "operator.token"
         )
         if done.returncode:
             raise BenchFault(f"vtn init failed: {done.stderr.strip()}")
+
+    async def __aenter__(self) -> Self:
+        await self.prepare()
         await super().__aenter__()
         await self.program.listening(self.operator_port)
         self.operator = OperatorClient.at(config.load(self.config))
@@ -243,21 +248,29 @@ token_file = "operator.token"
 
     async def publish(self, sites: Sequence[Site]) -> None:
         def work() -> None:
-            if not self._contexts_made:
-                body = {"uri": CONTEXT, "name": "bench"}
-                self.operator.post("market-contexts", into=dict[str, Any], body=body)
-                self._contexts_made = True
             for site in sites:
-                order = EventOrder(
-                    signals=(SignalOrder(name="SIMPLE", type="level", value=1),),
-                    start="now+1h",
-                    duration="15m",
-                    vens=(site.ven_id,),
-                    market_context=CONTEXT,
-                )
-                self.operator.post("events", into=EventView, body=order)
+                self._order(vens=(site.ven_id,))
 
         await asyncio.to_thread(work)
+
+    async def publish_to_all(self) -> None:
+        """One event for every VEN there is."""
+        await asyncio.to_thread(self._order, everyone=True)
+
+    def _order(self, *, vens: tuple[str, ...] = (), everyone: bool = False) -> None:
+        if not self._contexts_made:
+            body = {"uri": CONTEXT, "name": "bench"}
+            self.operator.post("market-contexts", into=dict[str, Any], body=body)
+            self._contexts_made = True
+        order = EventOrder(
+            signals=(SignalOrder(name="SIMPLE", type="level", value=1),),
+            start="now+1h",
+            duration="15m",
+            vens=vens,
+            everyone=everyone,
+            market_context=CONTEXT,
+        )
+        self.operator.post("events", into=EventView, body=order)
 
 
 class Openleadr(Server):
@@ -267,15 +280,22 @@ class Openleadr(Server):
     vtn_id = "OPENLEADR-VTN"
 
     def __init__(
-        self, stage: Stage, name: str = "openleadr", *, kind: str = "ecc", signs: bool = False
+        self,
+        stage: Stage,
+        name: str = "openleadr",
+        *,
+        kind: str = "ecc",
+        signs: bool = False,
+        loop: str = "uvloop",
     ) -> None:
+        """`loop`: "uvloop", or "asyncio" as its manual has it."""
         super().__init__(stage, name)
         cert, key = stage.chain(kind)
         script = Path(__file__).with_name("peer_openleadr.py")
         self.program = Program(
             name,
             [
-                *(sys.executable, script, "--port", self.port),
+                *(sys.executable, script, "--port", self.port, "--loop", loop),
                 *("--cert", cert, "--key", key, "--ca", stage.authority.ven_trust),
                 *(["--signs"] if signs else []),
             ],

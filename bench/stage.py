@@ -6,6 +6,9 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from bench.load import client_context
 from certs.authority import Authority, Issued
 from oadr.signature import Signer, Verifier
@@ -24,6 +27,11 @@ class Site:
         return client_context(
             trust=self.trust, certificate=self.issued.certificate, key=self.issued.key
         )
+
+    def der(self) -> bytes:
+        """Its certificate."""
+        pem = self.issued.certificate.read_bytes()
+        return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
 
     def signer(self) -> Signer:
         """Signs with the key of its certificate."""

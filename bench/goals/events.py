@@ -15,7 +15,7 @@ from bench.servers import Openleadr, Ours, Server
 from bench.stage import Site
 from oadr.poll import Response
 
-AT_ONCE = 8
+AT_ONCE = 32
 
 
 async def measure(run: Run) -> None:

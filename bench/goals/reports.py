@@ -21,7 +21,7 @@ from bench.servers import Openleadr, Ours, Server
 from bench.stage import Site
 from vtn.views import Measurements
 
-LANES = 8
+LANES = 32
 QUARTER = timedelta(minutes=15)
 SHOWN = timedelta(days=7)
 """What one answer of the operator's API holds at most: 672 reports of a VEN."""

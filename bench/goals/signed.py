@@ -17,7 +17,7 @@ from bench.servers import Openleadr, Ours, Server
 from bench.stage import Site
 from oadr.signature import Signer
 
-LANES = 4
+LANES = 16
 LOW, HIGH = 100, 2000
 """Messages per second."""
 SHARE_OF_PEER = {"rsa": 25, "ecc": 5}
