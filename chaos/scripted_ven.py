@@ -83,6 +83,8 @@ class VenLedger:
     """When each report was acknowledged, time.monotonic."""
     repeats: int = 0
     """Tries that were not answered."""
+    refused_s: list[float] = field(default_factory=list)
+    """How long each answer that was no 200 took: 503, above all."""
 
 
 class ScriptedVen:
@@ -251,6 +253,7 @@ class ScriptedVen:
     async def once(self, service: ServiceName, body: bytes) -> oadr.Message:
         """One try. Raises NoAnswerYet."""
         url = f"https://127.0.0.1:{self.port}{path(service)}"
+        sent_at = time.monotonic()
         try:
             async with self._session.post(
                 url, data=body, headers={"Content-Type": MEDIA_TYPE}
@@ -259,6 +262,7 @@ class ScriptedVen:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise NoAnswerYet(f"{url}: {error}") from error
         if response.status != 200:
+            self.ledger.refused_s.append(time.monotonic() - sent_at)
             raise NoAnswerYet(f"{url}: HTTP {response.status}")
         return oadr.parse(answer)
 
