@@ -16,6 +16,7 @@ Fault
     ├── Unknown                  no VEN, event, group, context, report ... of that name
     ├── Conflict                 it exists already, or has changed meanwhile
     ├── Unauthorised             an operator's request without the right token
+    ├── TooOften                 too many requests without the right token
     ├── NoAnswer                 the command line does not reach a running VTN
     ├── RefusedByVtn             the running VTN refused; the sentence is its own
     ├── ExportFault              a file cannot be written, or not in that format
@@ -81,6 +82,10 @@ class Conflict(VtnError):
 
 class Unauthorised(VtnError):
     """An operator's request without the right token."""
+
+
+class TooOften(VtnError):
+    """Too many requests of one client without the right token."""
 
 
 class NoAnswer(VtnError):

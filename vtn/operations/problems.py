@@ -17,6 +17,7 @@ from vtn.errors import (
     Conflict,
     Invalid,
     StoreUnavailable,
+    TooOften,
     Unauthorised,
     Unknown,
     VtnError,
@@ -29,6 +30,7 @@ AnyRequest = Request[Any, Any, State]
 _STATUS: tuple[tuple[type[VtnError], HTTPStatus], ...] = (
     (Unknown, HTTPStatus.NOT_FOUND),
     (Conflict, HTTPStatus.CONFLICT),
+    (TooOften, HTTPStatus.TOO_MANY_REQUESTS),
     (Unauthorised, HTTPStatus.UNAUTHORIZED),
     (Invalid, HTTPStatus.UNPROCESSABLE_ENTITY),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
