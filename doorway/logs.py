@@ -67,6 +67,18 @@ def configure_logs(*, verbose: bool = False, log_format: LogFormat = "auto") -> 
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+    root = logging.getLogger()
+    if not any(isinstance(one, _Handed) for one in root.handlers):
+        root.addHandler(_Handed(logging.WARNING))
+
+
+class _Handed(logging.Handler):
+    """Hands what libraries log (asyncio, aiohttp, SQLAlchemy ...) on to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        get_logger().log(
+            record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info
+        )
 
 
 def _for_people() -> list[structlog.types.Processor]:

@@ -1,4 +1,5 @@
 import json
+import logging
 import subprocess
 import sys
 
@@ -6,6 +7,7 @@ import pytest
 import structlog
 
 from doorway import configure_logs, get_logger
+from doorway.logs import _Handed
 
 
 @pytest.fixture
@@ -13,6 +15,8 @@ def logged(capsys):
     """Logs as a program would; gives back the lines written since."""
     yield lambda: capsys.readouterr().err
     structlog.reset_defaults()
+    for handler in [one for one in logging.root.handlers if isinstance(one, _Handed)]:
+        logging.root.removeHandler(handler)
 
 
 def test_a_program_reads_one_line_of_json_for_each_thing_that_happened(logged):
@@ -47,6 +51,17 @@ def test_a_person_reads_text_without_colours_where_there_is_no_terminal(logged):
     said = logged()
     assert "vtn_unreachable" in said
     assert "\033" not in said
+
+
+def test_what_libraries_log_comes_in_the_same_form(logged):
+    configure_logs(log_format="json")
+    configure_logs(log_format="json")
+    logging.getLogger("aiohttp.server").error("Error handling %s", "a request")
+    logging.getLogger("asyncio").info("of no interest")
+
+    line = json.loads(logged())
+    said = {"event": "Error handling a request", "level": "error", "logger": "aiohttp.server"}
+    assert said == {key: line[key] for key in said}
 
 
 def test_debug_is_logged_only_when_asked_for(logged):
