@@ -6,13 +6,17 @@ column "P"      41.2      41.0     None  ...   None: the point has no payload in
 column "E"      7.1       7.2      7.2   ...
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
+from math import isfinite
+from typing import Any, TypeVar
+
+from lxml import etree
 
 from oadr.codec import (
     FLOAT,
+    NAMESPACES,
     PERCENT,
     Element,
     Own,
@@ -131,6 +135,93 @@ class _Draft:
         self.accuracy: _Sparse[float] = _Sparse()
 
 
+def _path(text: str) -> Callable[[Element], Any]:
+    found: Callable[[Element], Any] = etree.XPath(
+        text, namespaces=dict(NAMESPACES), smart_strings=False
+    )
+    return found
+
+
+_STARTS = _path("*/xcal:dtstart/xcal:date-time/text()")
+_LENGTHS = _path("*/xcal:duration/xcal:duration/text()")
+_RIDS = _path("*/oadr:oadrReportPayload/ei:rID/text()")
+_NUMBERS = _path("*/oadr:oadrReportPayload/ei:payloadFloat/ei:value/text()")
+_QUALITIES = _path("*/oadr:oadrReportPayload/oadr:oadrDataQuality/text()")
+_ELEMENTS = _path("count(.//*)")
+_PLAIN_INSTANT = len("2026-11-20T14:00:00Z")
+_MANY = 8
+"""From so many intervals on `alike` is the quicker one."""
+
+
+def alike(element: Element) -> Intervals | None:
+    """The intervals of telemetry as nearly everybody sends it, by a few walks of libxml2's.
+
+    That is: all intervals hold the same elements in the same order, with a start each, numbers of
+    the same points, and nothing rare. None for all others: those are walked through leaf by leaf,
+    which takes three times as long and would have found the same.
+    """
+    count = len(element)
+    starts, numbers, r_ids = _STARTS(element), _NUMBERS(element), _RIDS(element)
+    lengths, qualities = _LENGTHS(element), _QUALITIES(element)
+    points = len(numbers) // count if count else 0
+    rows = count * points
+    if not (
+        points
+        and len(starts) == count
+        and len(numbers) == len(r_ids) == rows
+        and len(lengths) in (0, count)
+        and len(qualities) in (0, rows)
+        # an interval, its start (2), a duration (2); a payload, its rID, its number (2), a quality
+        and _ELEMENTS(element) == 3 * count + 2 * len(lengths) + 4 * rows + len(qualities)
+        and len({len(interval) for interval in element}) == 1
+    ):
+        return None
+    names = r_ids[:points]
+    if r_ids != names * count or len(set(names)) != points:
+        return None
+    try:
+        return Intervals(
+            count=count,
+            starts_at=_instants(starts),
+            durations=_every(lengths, lambda text: read_duration(text.strip())),
+            columns=tuple(
+                Column(
+                    r_id=name,
+                    values=_finite(numbers[place::points]),
+                    quality=_every(qualities[place::points], _QUALITY.read),
+                )
+                for name, place in sorted(zip(names, range(points), strict=True))
+            ),
+        )
+    except ValueError:
+        return None  # walking through it will say what is wrong, and where
+
+
+def _instants(texts: Sequence[str]) -> tuple[datetime, ...]:
+    whole = "".join(texts)
+    width, count = _PLAIN_INSTANT, len(texts)
+    if len(whole) != width * count or whole[width - 1 :: width] != "Z" * count:
+        return tuple(map(read_instant, texts))
+    return tuple(map(datetime.fromisoformat, texts))
+
+
+def _finite(texts: Sequence[str]) -> tuple[float, ...]:
+    values = tuple(map(float, texts))
+    if not all(map(isfinite, values)):
+        raise ValueError("a number is not finite")
+    return values
+
+
+def _every(texts: Sequence[str], read_one: Callable[[str], T]) -> tuple[T, ...]:
+    """All of them, each text read once."""
+    if not texts:
+        return ()
+    known = {text: read_one(text) for text in set(texts)}
+    if len(known) == 1:
+        return (*known.values(),) * len(texts)
+    return tuple([known[text] for text in texts])
+
+
 class _IntervalsCode(Own):
     """strm:intervals of a report <-> Intervals; written by hand because telemetry is bulk.
 
@@ -140,7 +231,12 @@ class _IntervalsCode(Own):
 
     tags = (clark("strm:intervals"),)
 
-    def read(self, element: Element) -> Intervals:  # noqa: C901, PLR0912 - flat: it is the hot path
+    def read(self, element: Element) -> Intervals:
+        found = alike(element) if len(element) >= _MANY else None
+        return found or self.walk(element)
+
+    def walk(self, element: Element) -> Intervals:  # noqa: C901, PLR0912 - flat: reports may be long
+        """Any intervals, leaf by leaf."""
         count = len(element)
         starts_at: _Sparse[datetime] = _Sparse()
         durations: _Sparse[timedelta] = _Sparse()
