@@ -8,8 +8,8 @@
 225 readings of power (every 4 s) are 909 bytes: 4.04 a reading. Pure: no database here.
 """
 
-import math
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -67,14 +67,33 @@ class Block:
 
 
 def split(
-    starts_at: Iterable[int], values: Iterable[float], quality: Iterable[str]
+    starts_at: Sequence[int], values: Sequence[float], quality: Sequence[str]
 ) -> Mapping[int, Block]:
     """Columns of samples -> start of block -> Block; the later of two at one instant counts."""
+    if isinstance(starts_at, range) and starts_at.step > 0:
+        return _cut(starts_at, tuple(values), tuple(quality))
     blocks: dict[int, dict[int, tuple[float, str]]] = {}
     for at, value, word in zip(starts_at, values, quality, strict=True):
         start = at - at % BLOCK_S
         blocks.setdefault(start, {})[at - start] = (value, word)
     return {start: _ordered(samples) for start, samples in blocks.items()}
+
+
+def _cut(
+    starts_at: range, values: tuple[float, ...], quality: tuple[str, ...]
+) -> Mapping[int, Block]:
+    """The same for regular instants, by slices."""
+    if not len(starts_at) == len(values) == len(quality):
+        raise ValueError("the columns are not equally long")
+    blocks: dict[int, Block] = {}
+    first = 0
+    while first < len(starts_at):
+        start = starts_at[first] - starts_at[first] % BLOCK_S
+        after = bisect_left(starts_at, start + BLOCK_S)
+        offsets = [at - start for at in starts_at[first:after]]
+        blocks[start] = Block(tuple(offsets), values[first:after], quality[first:after])
+        first = after
+    return blocks
 
 
 def merge(old: Block, new: Block) -> Block:
@@ -97,7 +116,7 @@ def pack(block: Block, *, wide: bool) -> bytes:
     32 bits are plenty for power, voltage or current; a running energy counter needs 64. Values
     beyond the reach of 32 bits make the block wide by themselves.
     """
-    wide = wide or any(abs(value) > _LARGEST_FLOAT32 for value in block.values)
+    wide = wide or max(map(abs, block.values), default=0.0) > _LARGEST_FLOAT32
     count = len(block.offsets)
     flags = _WIDE if wide else 0
     step = _step(block.offsets)
@@ -107,13 +126,17 @@ def pack(block: Block, *, wide: bool) -> bytes:
     else:
         offsets = struct.pack(f"<{count}H", *block.offsets)
     values = struct.pack(f"<{count}{'d' if wide else 'f'}", *block.values)
-    own = _own_words(block.quality)
-    codes = bytes(_CODE[word] if word in _CODE else own[word] for word in block.quality)
+    words = set(block.quality)
+    own = {} if words <= _CODE.keys() else _own_words(block.quality)
+    if len(words) == 1:  # nearly always
+        codes = bytes(_CODE[word] if word in _CODE else own[word] for word in words)
+    else:
+        codes = bytes([_CODE[word] if word in _CODE else own[word] for word in block.quality])
     if len(set(codes)) <= 1:
         flags |= _UNIFORM
         codes = codes[:1]
-    words = b"".join(bytes((len(text),)) + text for text in map(_short, own))
-    return b"".join((_HEAD.pack(_VERSION, flags, count), offsets, values, codes, words))
+    spelt = b"".join(bytes((len(text),)) + text for text in map(_short, own))
+    return b"".join((_HEAD.pack(_VERSION, flags, count), offsets, values, codes, spelt))
 
 
 def unpack(packed: bytes) -> Block:
@@ -157,7 +180,7 @@ def _step(offsets: Sequence[int]) -> int | None:
         return 0
     step = offsets[1] - offsets[0]
     regular = range(offsets[0], offsets[0] + step * len(offsets), step)
-    return step if all(map(int.__eq__, offsets, regular)) else None
+    return step if tuple(offsets) == tuple(regular) else None
 
 
 def _own_words(quality: Iterable[str]) -> dict[str, int]:
@@ -181,8 +204,3 @@ def _read_words(packed: bytes) -> list[str]:
         words.append(packed[at + 1 : at + 1 + length].decode())
         at += 1 + length
     return words
-
-
-def is_finite(values: Iterable[float]) -> bool:
-    """Whether every value is a number that can be reckoned with."""
-    return all(map(math.isfinite, values))

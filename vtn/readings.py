@@ -7,8 +7,9 @@ A status (oadrPayloadResourceStatus) becomes series of its own beside the rID: "
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import cast
 
 from oadr.columns import Column, Intervals, LoadControl, ResourceStatus
 from oadr.report import Report, ReportDescription
@@ -34,8 +35,8 @@ def data_name(report_name: str | None) -> str:
     return name.removeprefix("METADATA_").replace("x-METADATA_", "x-", 1)
 
 
-def instants(report: Report, granularity: timedelta) -> tuple[int, ...]:
-    """The start of each interval, seconds since 1970 (rules 314 to 316).
+def instants(report: Report, granularity: timedelta) -> Sequence[int]:
+    """The start of each interval, seconds since 1970 (rules 314 to 316); a range where it is one.
 
     Intervals without a start follow one another from the report's own start, each as long as its
     duration or, where it has none, the granularity that was asked for. Raises Rejected (454).
@@ -44,11 +45,23 @@ def instants(report: Report, granularity: timedelta) -> tuple[int, ...]:
     if intervals is None:
         return ()
     if intervals.starts_at and all(intervals.starts_at):
-        return tuple(int(at.timestamp()) for at in intervals.starts_at if at is not None)
+        return _regular(
+            tuple([int(at.timestamp()) for at in intervals.starts_at if at is not None])
+        )
     first = report.starts_at or (report.created_at if intervals.count == 1 else None)
     if first is None:
         raise Rejected("454", "Neither the report nor its intervals say when they start.")
-    return tuple(int(at.timestamp()) for at in _following(intervals, first, granularity))
+    following = _following(intervals, first, granularity)
+    return _regular(tuple([int(at.timestamp()) for at in following]))
+
+
+def _regular(starts_at: Sequence[int]) -> Sequence[int]:
+    """Instants at equal distances, ascending, as a range: the rest of the way it is one step."""
+    if len(starts_at) < 2 or starts_at[1] <= starts_at[0]:
+        return starts_at
+    step = starts_at[1] - starts_at[0]
+    regular = range(starts_at[0], starts_at[0] + step * len(starts_at), step)
+    return regular if starts_at == tuple(regular) else starts_at
 
 
 def _following(intervals: Intervals, first: datetime, granularity: timedelta) -> Iterator[datetime]:
@@ -96,6 +109,9 @@ def samples(
         if description is None:
             raise Rejected("452", f"The report was not asked to carry the rID '{column.r_id}'.")
         point = _point(description, ven_id=ven_id, report_name=report_name)
+        if set(map(type, column.values)) == {float}:  # as telemetry comes
+            found.append(_plain(point, column, starts_at, description))
+            continue
         found += _numbers(point, column, starts_at, description)
         found += _statuses(point, column, starts_at)
     return found
@@ -113,6 +129,19 @@ def _point(description: ReportDescription, *, ven_id: str, report_name: str) -> 
     )
 
 
+def _plain(
+    point: Point, column: Column, starts_at: Sequence[int], description: ReportDescription
+) -> Samples:
+    """A column that has a number in every interval."""
+    values = cast("tuple[float, ...]", column.values)
+    factor = description.unit.factor if description.unit else 1.0
+    if factor != 1.0:
+        values = tuple([value * factor for value in values])
+    _check_finite(point, values)
+    quality = tuple([word or "" for word in column.quality]) or ("",) * len(values)
+    return Samples(point=point, starts_at=starts_at, values=values, quality=quality)
+
+
 def _numbers(
     point: Point, column: Column, starts_at: Sequence[int], description: ReportDescription
 ) -> list[Samples]:
@@ -125,9 +154,14 @@ def _numbers(
     ]
     if not rows:
         return []
-    if not all(math.isfinite(value) for _, value, _ in rows):
+    found = _columns(point, rows)
+    _check_finite(point, found.values)
+    return [found]
+
+
+def _check_finite(point: Point, values: Iterable[float]) -> None:
+    if not all(map(math.isfinite, values)):
         raise Rejected("454", f"A value of the rID '{point.r_id}' is beyond all measure.")
-    return [_columns(point, rows)]
 
 
 def _statuses(point: Point, column: Column, starts_at: Sequence[int]) -> list[Samples]:

@@ -2,7 +2,7 @@
 """What the VTN knows, as plain values: what the store gives back and the desk hands on."""
 
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -190,8 +190,8 @@ class Samples:
     """New values of one point, in its base unit; equally long columns in any order."""
 
     point: Point
-    starts_at: tuple[int, ...]
-    """Seconds since 1970."""
+    starts_at: Sequence[int]
+    """Seconds since 1970; a range where they are regular, which makes all that follows quick."""
     values: tuple[float, ...]
     quality: tuple[str, ...]
     """OadrDataQuality of each value; "" for none."""

@@ -10,7 +10,7 @@ Intervals stand in slots as wide as the granularity. What has come is kept as ra
 year of regular reports takes no more room than a minute of them.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -64,6 +64,7 @@ def counted(
 ) -> Tally:
     """The tally after these intervals (seconds since 1970, in any order).
 
+    A `range` is taken as what it is: it costs the same however long it is.
     `step_s` is the width of a slot and counts for the first intervals only. Those that start before
     `late_before` are late, unless they came before.
     """
@@ -71,16 +72,11 @@ def counted(
         return tally
     origin = tally.origin_at if tally.step_s else min(starts_at)
     step = tally.step_s or max(1, step_s)
-
-    def slots(instants: Iterable[int]) -> list[int]:
-        return sorted({(at - origin + step // 2) // step for at in instants})
-
-    fresh = slots(starts_at)
-    joined = _union(tally.ranges, _runs(fresh))
+    joined = _union(tally.ranges, _slots(starts_at, origin, step))
     new = _length(joined) - _length(tally.ranges)
     late = 0
     if late_before is not None and min(starts_at) < late_before:
-        overdue = _runs(slots(at for at in starts_at if at < late_before))
+        overdue = _slots(_before(starts_at, late_before), origin, step)
         late = _length(_union(tally.ranges, overdue)) - _length(tally.ranges)
     ranges, closed = _few(joined)
     return Tally(
@@ -132,11 +128,39 @@ def missing(request: ReportRequest, tally: Tally, until: datetime) -> int | None
     return count - _within(tally.ranges, first, first + count) + tally.given_up
 
 
+def goes_on_at(tally: Tally, *, not_before: int) -> int | None:
+    """Start of the earliest interval that has not come, at or after `not_before`.
+
+    Seconds since 1970; None where nothing has come at all.
+    """
+    if not tally.ranges:
+        return None
+    slot = max(tally.ranges[0][0], -((tally.origin_at - not_before) // tally.step_s))
+    for first, after in tally.ranges:
+        if first <= slot < after:
+            slot = after
+    return tally.origin_at + slot * tally.step_s
+
+
 def _first_slot_at(tally: Tally, start: int) -> int:
     """Start of the first slot at or after `start`: a VEN measures on a grid of its own."""
     if not tally.step_s:
         return start
     return tally.origin_at - (tally.origin_at - start) // tally.step_s * tally.step_s
+
+
+def _before(starts_at: Sequence[int], limit: int) -> Sequence[int]:
+    if isinstance(starts_at, range) and starts_at.step > 0:
+        return starts_at[: bisect_left(starts_at, limit)]
+    return [at for at in starts_at if at < limit]
+
+
+def _slots(starts_at: Sequence[int], origin: int, step: int) -> list[Range]:
+    """The slots that these instants stand in, as ranges."""
+    if isinstance(starts_at, range) and starts_at.step == step:  # as telemetry comes
+        first = (starts_at.start - origin + step // 2) // step
+        return [(first, first + len(starts_at))]
+    return _runs(sorted({(at - origin + step // 2) // step for at in starts_at}))
 
 
 def _runs(slots: Sequence[int]) -> list[Range]:

@@ -319,7 +319,8 @@ async def update(office: Office, caller: Caller, message: UpdateReport) -> Updat
     """Values, stored durably before the answer, or not at all (rules 304, 346).
 
     Every reportRequestID, specifier and rID must be one that was asked of this VEN (452).
-    A cancellation that waits rides along (rule 328).
+    A cancellation that waits rides along (rule 328). It is counted, not audited: the tally of each
+    request says exactly what has come.
     """
     at = office.now()
     ids = {one.report_request_id for one in message.reports}
@@ -340,14 +341,9 @@ async def update(office: Office, caller: Caller, message: UpdateReport) -> Updat
                 connection, once, RequestState.COMPLETED, instead_of=(RequestState.ACTIVE,)
             )
         cancel = await _cancel_due(office, caller, connection, at)
-        await note_ven(
-            connection,
-            caller,
-            "report values",
-            at=at,
-            subject=f"report:{','.join(sorted(ids))}" if ids else None,
-            detail=f"{count} values",
-        )
+    office.intake.count(caller.ven_id, count, at)
+    ends = [one.last_at + one.step_s for one in tallies.values() if one.last_at is not None]
+    office.counts.report(samples=count, newest_at=max(ends, default=None), now=at)
     return UpdatedReport(response=ok(message.request_id), cancel=cancel, ven_id=caller.ven_id)
 
 

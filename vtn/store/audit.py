@@ -3,13 +3,18 @@
 
 from datetime import datetime
 
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.records import AuditLine
+from vtn.store.hot import Hot
 from vtn.store.tables import AuditRow
 
-_LINE = insert(AuditRow)
+_LINE = Hot(
+    insert(AuditRow).values(
+        {name: bindparam(name) for name in ("at", "actor", "act", "subject", "outcome", "detail")}
+    )
+)
 
 
 async def note(
@@ -23,16 +28,14 @@ async def note(
     detail: str = "",
 ) -> None:
     """Append a line, in the same transaction as what it speaks of."""
-    await connection.execute(
-        _LINE,
-        {
-            "at": at,
-            "actor": actor,
-            "act": act,
-            "subject": subject,
-            "outcome": outcome,
-            "detail": detail,
-        },
+    await _LINE.run(
+        connection,
+        at=at,
+        actor=actor,
+        act=act,
+        subject=subject,
+        outcome=outcome,
+        detail=detail,
     )
 
 

@@ -143,9 +143,8 @@ def _results(statement: Executable) -> Sequence[tuple[int, _Convert]]:
 
 def _form(statement: Any, given: Mapping[str, Any]) -> _Form:
     lists = {name: value for name, value in given.items() if type(value) is list}
-    compiled = statement.params(**lists).compile(
-        dialect=_DIALECT, compile_kwargs={"render_postcompile": True}
-    )
+    filled = statement.params(**given) if lists else statement
+    compiled = filled.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     slots = []
     for name in compiled.positiontup:
         expanded = _EXPANDED.fullmatch(name)

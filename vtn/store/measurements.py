@@ -3,15 +3,16 @@
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import RowMapping, bindparam, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.blocks import BLOCK_S, Block, merge, pack, split, unpack
 from vtn.records import Point, Samples, Series
 from vtn.store.documents import decode, encode, insert_into
+from vtn.store.hot import Hot, upsert
 from vtn.store.tables import BlockRow, SeriesRow
 
 NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
@@ -20,12 +21,23 @@ _FEW_BLOCKS = 32
 """More than these (eight hours) are unpacked in a thread: a year takes seconds."""
 _FLAGS = frozenset({"online", "manualOverride"})
 
-# Statements of the hot path are built once: building one costs more than running it.
-_BLOCKS = select(BlockRow.series, BlockRow.starts_at, BlockRow.samples).where(
-    tuple_(BlockRow.series, BlockRow.starts_at).in_(bindparam("keys", expanding=True))
+_BLOCKS = Hot(
+    select(BlockRow.series, BlockRow.starts_at, BlockRow.samples).where(
+        tuple_(BlockRow.series, BlockRow.starts_at).in_(bindparam("keys", expanding=True))
+    )
 )
-_SERIES = (
-    select(SeriesRow.__table__)
+_SERIES_COLUMNS = (
+    SeriesRow.number,
+    SeriesRow.ven_id,
+    SeriesRow.r_id,
+    SeriesRow.facet,
+    SeriesRow.report_name,
+    SeriesRow.report_type,
+    SeriesRow.unit,
+    SeriesRow.resource_ids,
+)
+_SERIES = Hot(
+    select(*_SERIES_COLUMNS)
     .where(
         tuple_(SeriesRow.ven_id, SeriesRow.r_id, SeriesRow.facet).in_(
             bindparam("keys", expanding=True)
@@ -34,12 +46,7 @@ _SERIES = (
     .order_by(SeriesRow.number)
     .with_for_update()
 )
-_PUT_BLOCK = {
-    dialect.__name__.rpartition(".")[2]: (put := dialect.insert(BlockRow)).on_conflict_do_update(
-        index_elements=["series", "starts_at"], set_={"samples": put.excluded.samples}
-    )
-    for dialect in (sqlite, postgresql)
-}
+_PUT_BLOCK = upsert(BlockRow, keys=("series", "starts_at"), values=("samples",))
 
 
 async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
@@ -60,11 +67,10 @@ async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
         for start, block in split(one.starts_at, one.values, one.quality).items():
             earlier = fresh.get((number, start))
             fresh[number, start] = block if earlier is None else merge(earlier, block)
-    stored = await connection.execute(_BLOCKS, {"keys": list(fresh)})
-    for number, start, packed in stored:
+    for number, start, packed in await _BLOCKS.rows(connection, keys=list(fresh)):
         fresh[number, start] = merge(unpack(packed), fresh[number, start])
-    await connection.execute(
-        _PUT_BLOCK[connection.dialect.name],
+    await _PUT_BLOCK.each(
+        connection,
         [
             {"series": number, "starts_at": start, "samples": pack(block, wide=wide[number])}
             for (number, start), block in fresh.items()
@@ -76,20 +82,20 @@ async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
 async def points(connection: AsyncConnection, ven_id: str) -> list[Point]:
     """Every series of a VEN."""
     rows = await connection.execute(
-        select(SeriesRow.__table__)
+        select(*_SERIES_COLUMNS[1:])
         .where(SeriesRow.ven_id == ven_id)
         .order_by(SeriesRow.r_id, SeriesRow.facet)
     )
-    return [_point(row) for row in rows.mappings()]
+    return [_point(row) for row in rows]
 
 
 async def find(connection: AsyncConnection, ven_id: str, r_id: str, facet: str) -> Point | None:
     rows = await connection.execute(
-        select(SeriesRow.__table__).where(
+        select(*_SERIES_COLUMNS[1:]).where(
             SeriesRow.ven_id == ven_id, SeriesRow.r_id == r_id, SeriesRow.facet == facet
         )
     )
-    row = rows.mappings().first()
+    row = rows.first()
     return None if row is None else _point(row)
 
 
@@ -141,8 +147,9 @@ async def _numbers(connection: AsyncConnection, wanted: Iterable[Point]) -> Mapp
     by_key = {_key(point): point for point in wanted}
     found: dict[_Key, tuple[int, Point]] = {}
     for _attempt in range(2):
-        for row in (await connection.execute(_SERIES, {"keys": list(by_key)})).mappings():
-            found[row["ven_id"], row["r_id"], row["facet"]] = row["number"], _point(row)
+        for number, *columns in await _SERIES.rows(connection, keys=list(by_key)):
+            point = _point(columns)
+            found[_key(point)] = number, point
         missing = [point for key, point in sorted(by_key.items()) if key not in found]
         if not missing:
             break
@@ -169,13 +176,14 @@ def _row(point: Point) -> dict[str, str]:
     }
 
 
-def _point(row: RowMapping) -> Point:
+def _point(row: Sequence[Any]) -> Point:
+    ven_id, r_id, facet, report_name, report_type, unit, resource_ids = row
     return Point(
-        ven_id=row["ven_id"],
-        r_id=row["r_id"],
-        facet=row["facet"],
-        report_name=row["report_name"],
-        report_type=row["report_type"],
-        unit=row["unit"],
-        resource_ids=decode(row["resource_ids"], tuple[str, ...]),
+        ven_id=ven_id,
+        r_id=r_id,
+        facet=facet,
+        report_name=report_name,
+        report_type=report_type,
+        unit=unit,
+        resource_ids=decode(resource_ids, tuple[str, ...]),
     )

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import oadr
 from oadr.report import CreateReport
 from vtn.store.documents import decode, encode
+from vtn.store.hot import Hot
 from vtn.store.tables import MessageRow
 
 
@@ -33,7 +34,7 @@ class Waiting:
     handed_at: datetime | None
 
 
-_WAITING = (
+_WAITING = Hot(
     select(
         MessageRow.number,
         MessageRow.kind,
@@ -73,7 +74,7 @@ async def put(
 
 async def waiting(connection: AsyncConnection, ven_id: str) -> list[Waiting]:
     """The whole queue of a VEN, oldest first."""
-    rows = await connection.execute(_WAITING, {"ven": ven_id})
+    rows = await _WAITING.rows(connection, ven=ven_id)
     return [
         Waiting(
             number=number,

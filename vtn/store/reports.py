@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What each VEN offers to report, and what was asked of it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import bindparam, case, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -10,28 +11,39 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from oadr.report import Report, ReportRequest
 from vtn.records import Offer, RequestRecord, RequestState
 from vtn.store.documents import decode, encode
+from vtn.store.hot import Hot
 from vtn.store.tables import OfferRow, RequestRow
 from vtn.tally import NOTHING_YET, Tally
 
 _OPEN = (RequestState.ASKED.value, RequestState.ACTIVE.value, RequestState.CANCELLING.value)
 
-# Statements of the hot path are built once: building one costs more than running it.
 _OFFERS = (
     select(OfferRow.document, OfferRow.received_at)
     .where(OfferRow.ven_id == bindparam("ven"))
     .order_by(OfferRow.specifier_id)
 )
-_OFFERS_NAMED = _OFFERS.where(OfferRow.specifier_id.in_(bindparam("ids", expanding=True)))
+_OFFERS_NAMED = Hot(_OFFERS.where(OfferRow.specifier_id.in_(bindparam("ids", expanding=True))))
 _REQUESTS = (
-    select(RequestRow.__table__)
+    select(
+        RequestRow.ven_id,
+        RequestRow.document,
+        RequestRow.report_name,
+        RequestRow.state,
+        RequestRow.asked_at,
+        RequestRow.asked_by,
+        RequestRow.last_update_at,
+        RequestRow.remark,
+        RequestRow.to_follow,
+        RequestRow.tally,
+    )
     .where(RequestRow.ven_id == bindparam("ven"))
     .order_by(RequestRow.asked_at, RequestRow.report_request_id)
 )
 _REQUESTS_NAMED = _REQUESTS.where(
     RequestRow.report_request_id.in_(bindparam("ids", expanding=True))
 )
-_REQUESTS_LOCKED = _REQUESTS_NAMED.with_for_update()
-_TOUCH = (
+_REQUESTS_LOCKED = Hot(_REQUESTS_NAMED.with_for_update())
+_TOUCH = Hot(
     update(RequestRow)
     .where(RequestRow.report_request_id == bindparam("id"))
     .values(
@@ -66,10 +78,9 @@ async def offers(
 ) -> list[Offer]:
     """What a VEN offers, or some of it, by reportSpecifierID."""
     if specifier_ids is None:
-        rows = await connection.execute(_OFFERS, {"ven": ven_id})
+        rows: Sequence[Sequence[Any]] = (await connection.execute(_OFFERS, {"ven": ven_id})).all()
     else:
-        named = {"ven": ven_id, "ids": list(specifier_ids)}
-        rows = await connection.execute(_OFFERS_NAMED, named)
+        rows = await _OFFERS_NAMED.rows(connection, ven=ven_id, ids=list(specifier_ids))
     return [
         Offer(ven_id=ven_id, report=decode(document, Report), received_at=received_at)
         for document, received_at in rows
@@ -101,26 +112,31 @@ async def requests(
 
     With `ids` and `lock` nobody else counts what comes of them until the transaction ends.
     """
-    if ids is None:
-        rows = await connection.execute(_REQUESTS, {"ven": ven_id})
+    if ids is not None and lock:
+        rows = await _REQUESTS_LOCKED.rows(connection, ven=ven_id, ids=list(ids))
+    elif ids is not None:
+        named = {"ven": ven_id, "ids": list(ids)}
+        rows = (await connection.execute(_REQUESTS_NAMED, named)).all()
     else:
-        named = _REQUESTS_LOCKED if lock else _REQUESTS_NAMED
-        rows = await connection.execute(named, {"ven": ven_id, "ids": list(ids)})
-    return [
-        RequestRecord(
-            ven_id=row["ven_id"],
-            request=decode(row["document"], ReportRequest),
-            report_name=row["report_name"],
-            state=RequestState(row["state"]),
-            asked_at=row["asked_at"],
-            asked_by=row["asked_by"],
-            last_update_at=row["last_update_at"],
-            remark=row["remark"],
-            to_follow=row["to_follow"],
-            tally=decode(row["tally"], Tally) if row["tally"] else NOTHING_YET,
-        )
-        for row in rows.mappings()
-    ]
+        rows = (await connection.execute(_REQUESTS, {"ven": ven_id})).all()
+    return [_record(row) for row in rows]
+
+
+def _record(row: Sequence[Any]) -> RequestRecord:
+    ven_id, document, report_name, state, asked_at, asked_by, last_update_at = row[:7]
+    remark, to_follow, tally = row[7:]
+    return RequestRecord(
+        ven_id=ven_id,
+        request=decode(document, ReportRequest),
+        report_name=report_name,
+        state=RequestState(state),
+        asked_at=asked_at,
+        asked_by=asked_by,
+        last_update_at=last_update_at,
+        remark=remark,
+        to_follow=to_follow,
+        tally=decode(tally, Tally) if tally else NOTHING_YET,
+    )
 
 
 async def is_taken(connection: AsyncConnection, report_request_id: str) -> bool:
@@ -147,8 +163,8 @@ async def set_state(
 async def touch(connection: AsyncConnection, tallies: Mapping[str, Tally], *, at: datetime) -> None:
     """Values came for these requests; a VEN that sends them has taken the request on."""
     if tallies:
-        await connection.execute(
-            _TOUCH,
+        await _TOUCH.each(
+            connection,
             [
                 {"id": name, "now": at, "tally_now": encode(tally)}
                 for name, tally in tallies.items()

@@ -5,11 +5,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.report import ReportRequest
 from vtn.store.documents import decode, encode, insert_into
+from vtn.store.hot import Hot
 from vtn.store.tables import SubscriptionRow
 
 
@@ -29,6 +30,13 @@ class Subscription:
         if interval.duration and next_at >= interval.starts_at + interval.duration:
             return None
         return Subscription(request=self.request, next_at=next_at)
+
+
+_OF_VEN = Hot(
+    select(SubscriptionRow.document, SubscriptionRow.next_at)
+    .where(SubscriptionRow.ven_id == bindparam("ven"))
+    .order_by(SubscriptionRow.next_at, SubscriptionRow.report_request_id)
+)
 
 
 async def put(connection: AsyncConnection, ven_id: str, subscription: Subscription) -> None:
@@ -52,11 +60,7 @@ async def put(connection: AsyncConnection, ven_id: str, subscription: Subscripti
 
 async def of_ven(connection: AsyncConnection, ven_id: str) -> list[Subscription]:
     """Those of a VEN, the next one due first."""
-    rows = await connection.execute(
-        select(SubscriptionRow.document, SubscriptionRow.next_at)
-        .where(SubscriptionRow.ven_id == ven_id)
-        .order_by(SubscriptionRow.next_at, SubscriptionRow.report_request_id)
-    )
+    rows = await _OF_VEN.rows(connection, ven=ven_id)
     return [
         Subscription(request=decode(document, ReportRequest), next_at=next_at)
         for document, next_at in rows

@@ -982,7 +982,6 @@ async def test_what_was_accepted_and_every_act_stand_in_the_audit(house):
         ("ven:0042", "offer reports"),
         ("operator:anna", "publish event"),
         ("ven:0042", "optIn"),
-        ("ven:0042", "report values"),
     ]
     about = await house.desk.audit(subject=f"event:{event.event_id}")
     assert [line.act for line in about] == ["optIn", "publish event"]

@@ -127,3 +127,15 @@ def test_a_block_written_by_the_first_version_is_read_for_ever():
     packed = bytes.fromhex("0105030000000400000080410000a0410000c04101")
 
     assert unpack(packed) == Block((0, 4, 8), (16.0, 20.0, 24.0), (str(DataQuality.GOOD),) * 3)
+
+
+@given(
+    st.integers(0, 4000),
+    st.integers(1, 1000),
+    st.lists(st.tuples(NARROW, WORDS), min_size=1, max_size=40),
+)
+def test_regular_instants_are_split_as_all_others(first, step, rows):
+    values, quality = zip(*rows, strict=True)
+    instants = range(first, first + step * len(rows), step)
+
+    assert split(instants, values, quality) == split(tuple(instants), values, quality)

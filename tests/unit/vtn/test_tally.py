@@ -119,3 +119,22 @@ def test_a_missing_interval_that_comes_is_late_once():
 def test_nothing_changes_nothing():
     assert counted(NOTHING_YET, [], step_s=4, late_before=None) is NOTHING_YET
     assert Tally().last_at is None
+
+
+@given(
+    st.builds(
+        lambda first, step, count: range(first, first + step * count, step),
+        st.integers(0, 200),
+        st.integers(1, 9),
+        st.integers(1, 40),
+    ),
+    st.none() | st.integers(0, 500),
+    instants,
+    st.integers(1, 9),
+)
+def test_regular_instants_are_counted_as_all_others(regular, late, before, width):
+    earlier = counted(NOTHING_YET, before, step_s=width, late_before=None)
+
+    assert counted(earlier, regular, step_s=width, late_before=late) == counted(
+        earlier, tuple(regular), step_s=width, late_before=late
+    )
