@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A whole house in which events hardly ever cease, for the faults that strike at the site."""
+
+import contextlib
+import json
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from chaos.errors import InVain
+from chaos.house import House
+from chaos.program import Program
+from chaos.proxy import Direction
+from chaos.site import order
+from chaos.trial import Bench
+from chaos.utility import CONTEXT
+from chaos.verdict import Order
+from vtn.orders import EventOrder, SignalOrder
+from vtn.views import EventView
+
+LEAD_S = 4
+EVENT_S = 24
+PAUSE_S = 16
+"""After an event the load has so long to be its own again."""
+KW = 60.0
+_PATIENCE_S = 2.0
+
+
+class Field:
+    """The house, and what was ordered of it."""
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.orders: dict[str, Order] = {}
+        self._next_at = datetime.now(UTC)
+
+    @property
+    def ring(self) -> Path:
+        """The file of the node's readings."""
+        return self.house.folder / "ring.db"
+
+    def publish(self, *, kw: float = KW, starts_in_s: float, duration_s: int) -> EventView:
+        """An event that reduces the load; noted as an order."""
+        starts_at = datetime.now(UTC) + timedelta(seconds=starts_in_s)
+        wanted = SignalOrder(name="LOAD_DISPATCH", type="delta", unit="kW", value=-kw)
+        event = self.house.operator.post(
+            "events",
+            into=EventView,
+            body=EventOrder(
+                signals=(wanted,),
+                start=starts_at.replace(microsecond=0).isoformat(),
+                duration=f"{duration_s}s",
+                market_context=CONTEXT,
+                vens=(self.house.ven_id,),
+            ),
+        )
+        self.orders[event.event_id] = order(event)
+        return event
+
+    def keep_busy(self) -> None:
+        """Publish the next event when its time has come; to be called again and again."""
+        if datetime.now(UTC) >= self._next_at:
+            event = self.publish(starts_in_s=LEAD_S, duration_s=EVENT_S)
+            assert event.ends_at is not None
+            self._next_at = event.ends_at + timedelta(seconds=PAUSE_S - LEAD_S)
+
+    def wait_until_settled(self) -> None:
+        """Come back when the load has had its time after the last event."""
+        last = max(one.ends_at for one in self.orders.values())
+        self.house.sleep_until(last + timedelta(seconds=PAUSE_S))
+
+    def reduction_w(self) -> float:
+        """What the building's load is reduced by now, by its own ledger."""
+        return self.house.loads()[-1].reduction_w
+
+    # --- what its programs have on their disks ---------------------------------------------------
+
+    def cursor(self) -> int:
+        """Up to which row of the ring the VTN has acknowledged, as the VEN's state has it."""
+        with closing(_read_only(self.house.folder / "ven.db")) as database:
+            rows = database.execute("SELECT spool FROM request WHERE spool IS NOT NULL").fetchall()
+        return max((json.loads(text)[0] for (text,) in rows), default=0)
+
+    def newest_row(self) -> int:
+        """The last row on the node's disk."""
+        with closing(_read_only(self.ring)) as database:
+            (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
+        return int(newest)
+
+    def rows(self) -> set[tuple[int, float, float | None]]:
+        """All rows on the node's disk: id, instant, watts."""
+        with closing(_read_only(self.ring)) as database:
+            return {*database.execute("SELECT id, starts_at, watts FROM reading")}
+
+    def recovery_s(
+        self, since: float, ask: Callable[[], int], *, above: int, within_s: float = 30.0
+    ) -> float:
+        """Seconds from `since` (time.monotonic) until `ask` gives more than `above`."""
+        while True:
+            with contextlib.suppress(sqlite3.Error):  # the file may just be opened anew
+                if ask() > above:
+                    return time.monotonic() - since
+            if time.monotonic() - since > within_s:
+                raise InVain(f"Nothing went on within {within_s:g} s{self.house.last_words()}")
+            time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def field(bench: Bench, *, proxied: bool = False, ven_settings: str = "") -> Iterator[Field]:
+    """An open house in the trial's folder; closed in the end."""
+    house = House(
+        bench.folder,
+        "sqlite:///vtn.db",
+        proxied=proxied,
+        seed=bench.seed,
+        ven_settings=ven_settings,
+    )
+    try:
+        house.open()
+        yield Field(house)
+    finally:
+        house.close()
+
+
+def kill_as_written(program: Program, log: Path) -> None:
+    """Kill as soon as SQLite's log is written to: at a commit, or in the middle of it."""
+    before = _written_at(log)
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline and _written_at(log) == before:
+        time.sleep(0.0002)
+    program.kill()
+
+
+def kill_as_said(program: Program, house: House, direction: Direction) -> None:
+    """Kill when something is under way between the VEN and the VTN; it does not arrive."""
+    line = house.vtn_line
+    assert line is not None
+    struck = threading.Event()
+
+    def on_chunk(way: Direction, _: bytes) -> bool:
+        if way is direction and not struck.is_set():
+            program.signal(signal.SIGKILL)
+            struck.set()
+        return not struck.is_set()
+
+    line.on_chunk = on_chunk
+    struck.wait(_PATIENCE_S)
+    program.kill()
+    line.on_chunk = None
+
+
+def _written_at(log: Path) -> int:
+    try:
+        return log.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=2)
