@@ -125,31 +125,35 @@ class Gateway:
         certificate: str | None,
         connection: int,
         der: bytes | None = None,
+        request: int = 0,
     ) -> Answer:
         """The answer to a body POSTed to a service.
 
         `certificate` is the full SHA-256 of the peer's DER certificate, `der` that itself;
-        `connection` tells one connection from another.
+        `connection` tells one connection from another, `request` one line of the log.
         """
-        peer = _Peer(certificate=certificate, der=der, connection=connection)
+        peer = _Peer(certificate=certificate, der=der, connection=connection, request=request)
         try:
             return Answer(200, await self._reply(service, body, peer))
         except Refused as error:
-            log.info("refused", service=service.value, certificate=certificate, reason=str(error))
+            log.info("refused", **self._who(peer), service=service.value, reason=str(error))
             return _plain(error.http_status, str(error))
         except _NotHere as error:
-            log.info("not found", service=service.value, reason=str(error))
+            log.info("not found", **self._who(peer), service=service.value, reason=str(error))
             return _plain(404, str(error))
-        except (StoreUnavailable, Conflict):
-            log.exception("nothing stored", service=service.value)
+        except (StoreUnavailable, Conflict) as error:
+            # No traceback: while a database is away every VEN gets here.
+            log.warning(
+                "nothing stored", **self._who(peer), service=service.value, reason=str(error)
+            )
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
     async def _reply(self, service: ServiceName, body: bytes, peer: "_Peer") -> bytes:
         entry = None
         if peer.certificate is not None:
-            if self._office.directory.in_doubt:
-                await self._office.look_up(peer.certificate)
             entry = self._office.directory.by_certificate(peer.certificate)
+            if self._office.must_look_up(entry):
+                entry = await self._office.look_up(peer.certificate)
         proof = self._proof
         asked = proof is not None and entry is not None and proof.asks(entry.ven)
         try:
@@ -163,7 +167,7 @@ class Gateway:
         except InvalidContent as error:
             content, signed = error, False
         if isinstance(content, InvalidContent):
-            reply = self._unusable(content, peer.certificate)
+            reply = self._unusable(content, peer)
         else:
             reply = await self._act(service, content, peer)
         if proof is None or entry is None or not (asked or signed):
@@ -184,15 +188,27 @@ class Gateway:
                 await office.remember_certificate(entry.ven, peer.der)
             reply = await handler(office, Caller(entry, peer.connection), message)
         except Rejected as rejected:
+            office.counts.rejected[rejected.response_code] += 1
             log.info(
                 "rejected",
+                **self._who(peer),
                 message=oadr.wire_name(kind),
-                certificate=peer.certificate,
                 code=rejected.response_code,
                 reason=str(rejected),
             )
             return self._refusal(kind, rejected, request_id_of(message), message)
+        if kind is not Poll:  # of which there are most
+            log.debug("answered", **self._who(peer), message=oadr.wire_name(kind))
         return reply if isinstance(reply, bytes) else oadr.build(reply)
+
+    def _who(self, peer: "_Peer") -> dict[str, object]:
+        """What each line of the log says of a request: its number, and the VEN if it is one."""
+        entry = None
+        if peer.certificate is not None:
+            entry = self._office.directory.by_certificate(peer.certificate)
+        if entry is None:
+            return {"request": peer.request, "certificate": peer.certificate}
+        return {"request": peer.request, "ven": entry.ven.ven_id}
 
     async def take(self, ven: Ven, body: bytes) -> oadr.Message | None:
         """Act on what a VEN has answered to a push; None where it is nothing to act on.
@@ -231,7 +247,7 @@ class Gateway:
             return proof.sealed(self._office, ven, der, body)
         return await asyncio.to_thread(proof.sealed, self._office, ven, der, body)
 
-    def _unusable(self, error: InvalidContent, certificate: str | None) -> bytes:
+    def _unusable(self, error: InvalidContent, peer: "_Peer") -> bytes:
         """The reply to what satisfies the schema and nothing else (rule 33).
 
         A stranger is told that it is one, and not what is wrong with its message.
@@ -239,10 +255,17 @@ class Gateway:
         kind = kind_of(error.message)
         fault = Rejected(error.response_code, str(error))
         try:
-            caller(self._office.directory, certificate, kind, None)
+            caller(self._office.directory, peer.certificate, kind, None)
         except Rejected as rejected:
             fault = rejected
-        log.info("rejected", message=error.message, certificate=certificate, reason=str(fault))
+        self._office.counts.rejected[fault.response_code] += 1
+        log.info(
+            "rejected",
+            **self._who(peer),
+            message=error.message,
+            code=fault.response_code,
+            reason=str(fault),
+        )
         return self._refusal(kind, fault, error.request_id)
 
     async def _read(
@@ -292,6 +315,7 @@ class _Peer(NamedTuple):
     certificate: str | None
     der: bytes | None
     connection: int
+    request: int
 
 
 class _NotHere(OadrError):

@@ -556,6 +556,7 @@ class Listener:
                 certificate=shown.sha256,
                 connection=connection.number if shown is connection.shown else _number_of(shown),
                 der=shown.der,
+                request=ticket,
             )
         finally:
             self._pressure.leave(ticket)

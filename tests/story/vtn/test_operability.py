@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import sqlite3
-import time
 from datetime import UTC, datetime, timedelta
 
 import aiohttp
@@ -89,8 +89,6 @@ async def test_alive_ready_and_metrics_are_told_apart(vtn):
         token = (vtn.folder / "metrics.token").read_text().strip()
         assert (await get(vtn, "/metrics"))[0] == 401
         assert (await get(vtn, "/api/v1/vens", token))[0] == 401
-        operator = (vtn.folder / "operator.token").read_text().strip()
-        assert (await get(vtn, "/metrics", operator))[0] == 200
 
         sites = vtn.stage.sites(1)
         start = now() - timedelta(minutes=15)
@@ -101,6 +99,9 @@ async def test_alive_ready_and_metrics_are_told_apart(vtn):
         assert (await connection.ask(post(messages.REPORT, update))).status == 200
         assert (await connection.ask(post("/nowhere", b"<x/>"))).status == 404
 
+        stranger = messages.poll("another")
+        assert b"452" in (await connection.ask(post(messages.POLL, stranger))).body
+        assert (await connection.ask(post(messages.POLL, b"<x/>"))).status == 406
         found = await scraped(vtn)
         connection.close()
         worker = ("worker", "0")
@@ -108,6 +109,7 @@ async def test_alive_ready_and_metrics_are_told_apart(vtn):
         assert found[polls] >= 2
         nowhere = ("oadr_requests_total", ("code", "404"), ("service", "none"), worker)
         assert found[nowhere] == 1
+        assert found["oadr_rejected_total", ("code", "452"), worker] == 1
         assert found["samples_ingested_total", worker] == 225
         assert found["report_lag_seconds_count", worker] == 1
         assert found["connections_open", worker] == 1
@@ -119,6 +121,19 @@ async def test_alive_ready_and_metrics_are_told_apart(vtn):
         assert found["database_up",] == 1
         assert found["samples_missing",] >= 0
         assert found["loop_lag_seconds_count", worker] > 0
+
+        operator = (vtn.folder / "operator.token").read_text().strip()
+        assert (await get(vtn, "/metrics", operator))[0] == 200
+
+        lines = [json.loads(line) for line in vtn.program.log.read_text().splitlines()]
+        rejected = next(line for line in lines if line["event"] == "rejected")
+        assert (rejected["ven"], rejected["message"], rejected["code"]) == (
+            ven_id,
+            "oadrPoll",
+            "452",
+        )
+        refused = next(line for line in lines if line["event"] == "refused")
+        assert (refused["ven"], refused["request"]) == (ven_id, rejected["request"] + 1)
 
         with sqlite3.connect(vtn.database) as connection:
             connection.execute("UPDATE alembic_version SET version_num = 'of another program'")
@@ -153,13 +168,12 @@ async def test_what_was_acknowledged_when_it_is_stopped_under_load_is_stored(vtn
                     assert b">200<" in answer.body
                     acknowledged.append(at.timestamp())
 
-        reporting = [asyncio.create_task(report(number)) for number in range(CONNECTIONS)]
-        deadline = time.monotonic() + 20
-        while len(acknowledged) < 200:
-            await asyncio.sleep(0.02)
-            assert time.monotonic() < deadline
-        os.kill(vtn.pid, 15)
-        await asyncio.gather(*reporting)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as reporting:
+            for number in range(CONNECTIONS):
+                reporting.create_task(report(number))
+            while len(acknowledged) < 200:  # noqa: ASYNC110 - counted by many tasks
+                await asyncio.sleep(0.02)
+            os.kill(vtn.pid, 15)
         await manager("STOPPING=1")
         assert await asyncio.to_thread(vtn.program._process.wait, 15) == 0
 
