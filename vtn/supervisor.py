@@ -42,14 +42,16 @@ log = get_logger()
 
 SIGN_S = 1.0
 """How often a worker says that it lives."""
-HUNG_S = 20.0
-"""A worker whose event loop stood still for so long is killed."""
+HUNG_S = 30.0
+"""A worker that made no progress for so long is killed."""
 PATIENCE_S = 60.0
 """As HUNG_S, for a worker that does not listen yet: it reads every VEN first."""
 STOP_S = 20.0
 """For what is under way when the VTN stops; who takes longer is killed."""
 LONGEST_S = 30.0
 """The longest pause before a worker that dies again and again is begun anew."""
+REFUSED_S = 2.0
+"""As LONGEST_S, where it says what it lacks (the database is away): then it costs little."""
 CALM_S = 60.0
 """Deaths longer ago count no more."""
 
@@ -274,6 +276,8 @@ class _Supervisor:
             return
         now_s = time.monotonic()
         pause_s = worker.deaths.pause_s(now_s)
+        if worker.fault:
+            pause_s = min(pause_s, REFUSED_S)
         worker.not_before_s = now_s + pause_s
         log.error(
             "a worker died",
@@ -334,7 +338,7 @@ async def _in_touch(app: App, line: socket.socket) -> None:
 
     def ready(_app: App) -> None:
         nonlocal signing
-        signing = asyncio.create_task(_sign(line))
+        signing = asyncio.create_task(_sign(app, line))
 
     try:
         await app.run(ready=ready)
@@ -354,10 +358,12 @@ def _orphaned(line: socket.socket, stop: Callable[[], None]) -> Callable[[], Non
     return ended
 
 
-async def _sign(line: socket.socket) -> None:
+async def _sign(app: App, line: socket.socket) -> None:
+    """Say first that it listens, then that there is progress."""
     sign = _READY
     while True:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             line.send(sign)
         sign = _ALIVE
         await asyncio.sleep(SIGN_S)
+        await app.is_alive()

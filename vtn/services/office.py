@@ -115,8 +115,18 @@ class Office:
                 self.directory.put(ven)
         self.directory.dispel(doubt)
 
-    async def look_up(self, sha256: str) -> None:
-        """Ask the database whose certificate this is, while the directory is in doubt.
+    def must_look_up(self, entry: Entry | None) -> bool:
+        """Whether the database has to be asked whose certificate this is.
+
+        While in doubt; and, where other processes may have let the VEN in or registered it a moment
+        ago, before it is told that it is not.
+        """
+        if self.directory.in_doubt:
+            return True
+        return (entry is None or not entry.ven.registered) and self.store.database == "postgresql"
+
+    async def look_up(self, sha256: str) -> Entry | None:
+        """The VEN of a certificate, as the database has it; the directory is brought up to that.
 
         Raises StoreUnavailable.
         """
@@ -129,6 +139,7 @@ class Office:
             await self.refresh([known.ven_id])
         if found and (known is None or _without_contact(known) != _without_contact(found[0])):
             await self.refresh([found[0].ven_id])
+        return self.directory.by_certificate(sha256)
 
     def may_be_due(self, entry: Entry) -> bool:
         """Whether something may wait for the VEN; False only where it is certain."""
