@@ -53,6 +53,8 @@ class Verdict:
 
 
 CLEAN = Verdict()
+_NOTICEABLE_W = 2000.0
+"""A reduction, where nothing was ordered; less is noise."""
 
 
 # --- samples -------------------------------------------------------------------------------------
@@ -220,9 +222,7 @@ def judge_site(
     one thing applied wrongly.
     """
     patience = patience or Patience()
-    if not orders:
-        return CLEAN
-    threshold = patience.share * min(order.watts for order in orders)
+    threshold = patience.share * min((order.watts for order in orders), default=_NOTICEABLE_W)
     remarks: list[str] = []
     for at, reduction in loads:
         allowed = any(order.starts_at <= at < order.ends_at + patience.settle for order in orders)
