@@ -12,6 +12,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from chaos import ledgers
 from chaos.errors import InVain
 from chaos.house import House
 from chaos.program import Program
@@ -28,6 +29,8 @@ EVENT_S = 24
 PAUSE_S = 16
 """After an event the load has so long to be its own again."""
 KW = 60.0
+REDUCED_W = 30_000.0
+"""From here on the load counts as reduced."""
 _PATIENCE_S = 2.0
 
 
@@ -61,6 +64,12 @@ class Field:
         )
         self.orders[event.event_id] = order(event)
         return event
+
+    def cancel(self, event: EventView, *, known_after_s: float) -> None:
+        """Call an event off; the site may hold it for so long from now."""
+        self.house.operator.post("events", event.event_id, "cancel", into=EventView)
+        known_at = datetime.now(UTC) + timedelta(seconds=known_after_s)
+        self.orders[event.event_id] = order(event, until=known_at)
 
     def keep_busy(self) -> None:
         """Publish the next event when its time has come; to be called again and again."""
@@ -96,6 +105,19 @@ class Field:
         """All rows on the node's disk: id, instant, watts."""
         with closing(_read_only(self.ring)) as database:
             return {*database.execute("SELECT id, starts_at, watts FROM reading")}
+
+    def obeyed(self, *, after: int = 0) -> list[tuple[int, str]]:
+        """The set-points above a number that the EMS accepted: number and event."""
+        with closing(_read_only(self.house.folder / "plan.db")) as database:
+            events = dict(database.execute("SELECT seq, event_id FROM lease").fetchall())
+        accepted = ledgers.obeyed(self.house.ems.log)
+        return [(seq, events.get(seq, "")) for seq in accepted if seq > after]
+
+    def last_lease(self) -> int:
+        """The number of the last set-point that the node made."""
+        with closing(_read_only(self.house.folder / "plan.db")) as database:
+            (newest,) = database.execute("SELECT coalesce(max(seq), 0) FROM lease").fetchone()
+        return int(newest)
 
     def recovery_s(
         self, since: float, ask: Callable[[], int], *, above: int, within_s: float = 30.0

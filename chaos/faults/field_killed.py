@@ -7,7 +7,7 @@ VEN a quarter each when it has said something and when it has been answered, and
 
 import time
 
-from chaos.field import Field, field, kill_as_said, kill_as_written
+from chaos.field import REDUCED_W, Field, field, kill_as_said, kill_as_written
 from chaos.proxy import Direction
 from chaos.site import judge_house
 from chaos.trial import Bench, Trial
@@ -20,7 +20,6 @@ LEASE_S = 12.0
 _LULL_S = 0.7
 _FOLLOWS_WITHIN_S = {"let go": LEASE_S + 6.0, "held again": 8.0}
 """After the node has died, or started: the lease, and the lag of the EMS and the plant."""
-_REDUCED_W = 30_000.0
 
 
 def _ven(bench: Bench) -> Outcome:
@@ -30,7 +29,7 @@ def _ven(bench: Bench) -> Outcome:
         ven = site.house.ven
         log = site.house.folder / "ven.db-wal"
         site.keep_busy()
-        site.house.wait("the first event moves the load", lambda: site.reduction_w() > _REDUCED_W)
+        site.house.wait("the first event moves the load", lambda: site.reduction_w() > REDUCED_W)
         for number in range(runs):
             site.keep_busy()
             time.sleep(bench.chance.uniform(0, _LULL_S))
@@ -111,14 +110,14 @@ def _node(bench: Bench) -> Outcome:
 def _gone(site: Field) -> tuple[float, float]:
     """Leave the node dead in an event, then start it again: how long the load takes to follow."""
     site.publish(starts_in_s=2, duration_s=120)
-    site.house.wait("the load falls", lambda: site.reduction_w() > _REDUCED_W)
+    site.house.wait("the load falls", lambda: site.reduction_w() > REDUCED_W)
     site.house.light_node.kill()
     killed_at = time.monotonic()
-    site.house.wait("the load is let go", lambda: site.reduction_w() < _REDUCED_W, within_s=60)
+    site.house.wait("the load is let go", lambda: site.reduction_w() < REDUCED_W, within_s=60)
     let_go_s = time.monotonic() - killed_at
     site.house.light_node.start()
     started_at = site.house.light_node.started_at
-    site.house.wait("the load falls again", lambda: site.reduction_w() > _REDUCED_W)
+    site.house.wait("the load falls again", lambda: site.reduction_w() > REDUCED_W)
     return let_go_s, time.monotonic() - started_at
 
 
