@@ -181,6 +181,18 @@ class FaultProxy:
         except OSError:
             _reset(near)
             return
+        # A handler that ends cancelled is reported as an error by asyncio, also while it stops.
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._join(reader, near, back, far)
+
+    async def _join(
+        self,
+        reader: asyncio.StreamReader,
+        near: asyncio.StreamWriter,
+        back: asyncio.StreamReader,
+        far: asyncio.StreamWriter,
+    ) -> None:
+        """Carry between the two ends until both have ended, or one is reset."""
         link = _Link(near, far, self._random.uniform(0.5, 1.5))
         self._links.add(link)
         try:
@@ -206,13 +218,16 @@ class FaultProxy:
     ) -> None:
         """Read, and say when each chunk is due; b"" is the end."""
         chunk = b"..."
+        through = time.monotonic()  # the line's own end of the last chunk
         while chunk:
-            chunk = await reader.read(_CHUNK)
+            narrow = self._weather.bytes_per_s
+            chunk = await reader.read(_CHUNK if narrow is None else max(1, int(narrow / 20)))
             weather = self._weather
-            pause_s = weather.delay_s + self._random.uniform(0, weather.jitter_s)
-            await under_way.put((time.monotonic() + pause_s, chunk))
+            through = max(through, time.monotonic())
             if weather.bytes_per_s is not None:
-                await asyncio.sleep(len(chunk) / weather.bytes_per_s)
+                through += len(chunk) / weather.bytes_per_s
+            pause_s = weather.delay_s + self._random.uniform(0, weather.jitter_s)
+            await under_way.put((through + pause_s, chunk))
 
     async def _give(
         self,
