@@ -42,7 +42,7 @@ from vtn.records import (
 )
 from vtn.services.office import Office, known_ven
 from vtn.services.report import CURTAILMENT, HISTORY, METADATA
-from vtn.store import audit, events, groups, measurements, opts, outbox, reports, vens
+from vtn.store import audit, events, groups, line, measurements, opts, outbox, reports, vens
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST = 255
@@ -572,6 +572,7 @@ class Desk:
 
     async def _targets(self, connection: AsyncConnection, event: Event) -> Mapping[str, Target]:
         """Whom the event is for, and what target each is shown; see `_resolved`."""
+        await line.one_at_a_time(connection, f"context:{event.market_context}")
         contexts = [one.uri for one in await groups.market_contexts(connection)]
         if event.market_context not in contexts:
             raise Unknown(

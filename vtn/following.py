@@ -3,7 +3,7 @@
 
     line open, directory read anew          in step: idle polls are answered from memory
       │         ▲
-      ▼         │ 0.2 s, 0.4 s ... 2 s
+      ▼         │ 0.2 s, 0.4 s ... 1 s
     line lost: in doubt, off duty           every request looks at the database
 
 With SQLite there is no other process and no line: on duty from the beginning, and in doubt only
@@ -30,7 +30,7 @@ BEAT_S = 1.0
 """How often the line is tried, others are told of contacts, and the duties are asked for."""
 RETELL_S = 10.0
 """How often the process that pushes says which VENs cannot be reached: others may be new."""
-FIRST_S, LONGEST_S = 0.2, 2.0
+FIRST_S, LONGEST_S = 0.2, 1.0
 """Pauses between attempts to open the line."""
 
 

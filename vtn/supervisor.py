@@ -43,7 +43,7 @@ log = get_logger()
 SIGN_S = 1.0
 """How often a worker says that it lives."""
 HUNG_S = 30.0
-"""A worker that made no progress for so long is killed."""
+"""A worker whose event loop stood still for so long is killed."""
 PATIENCE_S = 60.0
 """As HUNG_S, for a worker that does not listen yet: it reads every VEN first."""
 STOP_S = 20.0
@@ -338,7 +338,7 @@ async def _in_touch(app: App, line: socket.socket) -> None:
 
     def ready(_app: App) -> None:
         nonlocal signing
-        signing = asyncio.create_task(_sign(app, line))
+        signing = asyncio.create_task(_sign(line))
 
     try:
         await app.run(ready=ready)
@@ -358,12 +358,15 @@ def _orphaned(line: socket.socket, stop: Callable[[], None]) -> Callable[[], Non
     return ended
 
 
-async def _sign(app: App, line: socket.socket) -> None:
-    """Say first that it listens, then that there is progress."""
+async def _sign(line: socket.socket) -> None:
+    """Say first that it listens, then that its event loop goes on.
+
+    A database that does not answer is no reason to be killed: VENs would lose their connections,
+    and nothing would be better.
+    """
     sign = _READY
     while True:
         with contextlib.suppress(BlockingIOError, ConnectionError):
             line.send(sign)
         sign = _ALIVE
         await asyncio.sleep(SIGN_S)
-        await app.is_alive()

@@ -31,6 +31,8 @@ from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
 ANSWER_S = 5.0
 """How long PostgreSQL may take to let us in; while it does not, VENs are told to come again."""
+STATEMENT_S = 30.0
+"""No statement takes longer, unless nobody is at the other end any more (PostgreSQL)."""
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -71,7 +73,7 @@ class Store:
             max_overflow=5,
             pool_pre_ping=True,
             pool_timeout=ANSWER_S,
-            connect_args={"timeout": ANSWER_S},
+            connect_args={"timeout": ANSWER_S, "command_timeout": STATEMENT_S},
         )
         return cls(engine.execution_options(isolation_level="REPEATABLE READ"), engine)
 

@@ -20,14 +20,14 @@ TIMEOUT_S = 3.0
 """For each statement: a database that takes longer to say 1 is not there."""
 DUTIES = (3569, 1)
 """The advisory lock of the process that is on duty."""
-HAND_OUT = 3570
-"""Of the advisory locks under which VENs are handed messages; beside it stands which VEN."""
+ONE_AT_A_TIME = 3570
+"""Of the advisory locks of `one_at_a_time`; beside it stands the subject."""
 
 _TELL = f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest(CAST($1 AS text[])) AS payload"  # noqa: S608 - constants
 _ANNOUNCE = text(
     f"SELECT pg_notify('{CHANNEL}', payload) FROM unnest(CAST(:payloads AS text[])) AS payload"  # noqa: S608 - constants
 )
-_ALONE = text("SELECT pg_advisory_xact_lock(:room, hashtext(:ven_id))")
+_ALONE = text("SELECT pg_advisory_xact_lock(:room, hashtext(:subject))")
 
 
 def is_shared(url: str) -> bool:
@@ -44,14 +44,14 @@ async def announce(connection: AsyncConnection, payloads: Iterable[str]) -> None
     await connection.execute(_ANNOUNCE, {"payloads": list(payloads)})
 
 
-async def one_at_a_time(connection: AsyncConnection, ven_id: str) -> None:
-    """Until this transaction ends nobody else hands messages to this VEN.
+async def one_at_a_time(connection: AsyncConnection, subject: str) -> None:
+    """Until this transaction ends nobody else gets past here for the same subject: a venID ...
 
     SQLite has one writer anyway. On PostgreSQL it is a lock in memory: a row lock would cost a
-    write to the disk even where nothing waits.
+    write to the disk even where nothing is changed. Two subjects may, rarely, share a lock.
     """
     if connection.dialect.name == "postgresql":
-        await connection.execute(_ALONE, {"room": HAND_OUT, "ven_id": ven_id})
+        await connection.execute(_ALONE, {"room": ONE_AT_A_TIME, "subject": subject})
 
 
 class Line:
