@@ -19,7 +19,7 @@ import msgspec
 from doorway import Door, configure_logs, load_settings, show, show_json
 from ems_bridge.asyncapi import document, schemas, to_yaml
 from ems_bridge.broker import broker_at
-from ems_bridge.errors import MessageRefused
+from ems_bridge.errors import EmsFailed, MessageRefused
 from ems_bridge.link import Incoming
 from ems_bridge.messages import Message, decode, encode
 from ems_bridge.plant import Plant, SimulatedPlant, plant_at
@@ -328,6 +328,115 @@ def override(settings: Settings, state: str, reason: str, for_minutes: float | N
         show(f"{in_words(said)} ({settings.ems})")
 
     _run(act())
+
+
+def _list_scenarios(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if not wanted:
+        return
+    from ems_bridge.trial import scenarios  # noqa: PLC0415 - waits for its use, to save memory
+
+    for one in scenarios.SCENARIOS.values():
+        show(f"{one.name:<24} {one.weight:<7} {one.promise}")
+    context.exit()
+
+
+@main.command(
+    epilog=_example(
+        "Example: your EMS connects to port 1884 of this machine, so that its line can be cut",
+        "ems-bridge check --site lab --node trial --ems bms --rated-kw 200 --through 1884",
+    )
+)
+@_place
+@click.option("--rated-kw", type=click.FloatRange(min=0, min_open=True), help="The plant's size.")
+@click.option(
+    "--step-kw",
+    type=click.FloatRange(min=0, min_open=True),
+    help="How much less is asked for.  [default: 5 % of the plant's size]",
+)
+@click.option(
+    "--patience",
+    "patience_s",
+    type=click.FloatRange(1, 900),
+    default=30.0,
+    show_default=True,
+    help="Seconds the plant takes at most for --step-kw.",
+)
+@click.option(
+    "--through",
+    type=click.IntRange(0, 65535),
+    help="Listen on this port for the EMS and hand it on to the broker, to cut its line.",
+)
+@click.option("--plant", help="tcp://host:port of the load port, to look at the load itself.")
+@click.option("--only", multiple=True, metavar="NAME", help="This scenario; may be repeated.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_scenarios,
+    help="Name the scenarios, and try nothing.",
+)
+@click.option("--force", is_flag=True, help="Even while a light node says that it is online.")
+@click.option("--report", type=FILE, help="Write the report: JSON for .json, else Markdown.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a scenario.")
+def check(
+    *,
+    settings: Settings,
+    rated_kw: float | None,
+    step_kw: float | None,
+    patience_s: float,
+    through: int | None,
+    plant: str | None,
+    only: tuple[str, ...],
+    force: bool,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Try an EMS: plays the light node and judges whether the EMS keeps docs/topics.md."""
+    # Here alone: a light node does not try its EMS all day.
+    from ems_bridge.trial import play, scenarios  # noqa: PLC0415 - as said above
+
+    if unknown := set(only).difference(scenarios.SCENARIOS):
+        raise click.BadParameter(f"there is no scenario '{min(unknown)}'; see --list.")
+    if rated_kw is not None:
+        settings = msgspec.structs.replace(settings, rated_w=rated_kw * 1000)
+    trial = play.Trial(
+        settings=settings,
+        step_w=step_kw * 1000 if step_kw is not None else settings.rated_w * 0.05,
+        patience_s=patience_s,
+        through=through,
+        plant=plant_at(plant) if plant is not None else None,
+        only=only,
+        force=force,
+    )
+    results: list[play.Result] = []
+
+    def ready(port: int) -> None:
+        click.echo(f"the EMS is to connect to port {port} of this machine", err=True)
+
+    def tell(result: play.Result) -> None:
+        results.append(result)
+        if as_json:
+            click.echo(msgspec.json.encode(result).decode())
+        else:
+            number = f"[{len(results)}/{len(only) or len(scenarios.SCENARIOS)}]"
+            show(f"{number:<8} {result.outcome:<10} {result.name:<24} {result.why}".rstrip())
+
+    async def try_all() -> None:
+        playing = play.play(trial, now=_now, monotonic=time.monotonic, ready=ready)
+        async with contextlib.aclosing(playing) as played:
+            async for result in played:
+                tell(result)
+
+    started_at = _now()
+    _run(try_all())
+    outcome = play.report(trial, results, at=started_at)
+    if report is not None:
+        play.write(outcome, report)
+    if not outcome.passed:
+        failed = outcome.count("failed")
+        raise EmsFailed(f"the EMS breaks {failed} of its promises; docs/topics.md has each.")
+    show(f"{outcome.count('passed')} passed, {outcome.count('not shown')} not shown")
 
 
 @main.command(epilog=_example("Example", "ems-bridge schema > asyncapi.yaml"))

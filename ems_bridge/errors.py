@@ -9,7 +9,8 @@ doorway.Fault
     ├── BrokerUnreachable    no broker answers now, where somebody waits for it
     ├── NotDelivered         the broker did not take a message; it may be sent again
     ├── OutboxFault          the outbox on disk cannot be read or written
-    └── PlantFault           the building's load port does not answer as it should
+    ├── PlantFault           the building's load port does not answer as it should
+    └── EmsFailed            an EMS that was tried breaks the contract
 """
 
 from doorway import Fault
@@ -49,3 +50,7 @@ class OutboxFault(BridgeError):
 
 class PlantFault(BridgeError):
     """The sentence names the address of the load port."""
+
+
+class EmsFailed(BridgeError):
+    """The sentence says in how many ways."""

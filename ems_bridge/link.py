@@ -232,7 +232,8 @@ class Link:
             _in_thread(
                 lambda: session.client.connect(
                     self._broker.host, self._broker.port, self._broker.keepalive_s
-                )
+                ),
+                unwanted=lambda: _close(session.client),
             )
         )
         await _first_of(connecting, self._closing.wait())
@@ -260,8 +261,7 @@ class Link:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(_in_thread(session.client.loop_stop), STOP_TIMEOUT_S)
                 # paho's thread may end before it has seen the broker close the connection.
-                if (left := session.client.socket()) is not None:
-                    left.close()
+                _close(session.client)
         return session.ready.is_set(), session.cause
 
     async def _until_ready(self, session: _Session) -> None:
@@ -385,21 +385,34 @@ async def _first_of(*acts: Awaitable[Any], timeout_s: float | None = None) -> No
     await asyncio.gather(*pending, return_exceptions=True)
 
 
+def _close(client: mqtt.Client) -> None:
+    if (left := client.socket()) is not None:
+        left.close()
+
+
 def _connect_fault(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted: {error.verify_message}; look at 'ca'"
     return f"{error}"
 
 
-async def _in_thread(act: Callable[[], Any]) -> None:  # Any: the outcome is not looked at
-    """Run a blocking call in a daemon thread, which cannot hold up the end of the program."""
+async def _in_thread(
+    act: Callable[[], Any],  # Any: the outcome is not looked at
+    *,
+    unwanted: Callable[[], None] = lambda: None,
+) -> None:
+    """Run a blocking call in a daemon thread, which cannot hold up the end of the program.
+
+    Where nobody waits for it any more when it succeeds, `unwanted` undoes it.
+    """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
     def finish(error: BaseException | None) -> None:
         if done.done():
-            return
-        if error is None:
+            if error is None:
+                unwanted()
+        elif error is None:
             done.set_result(None)
         else:
             done.set_exception(error)
@@ -410,8 +423,11 @@ async def _in_thread(act: Callable[[], Any]) -> None:  # Any: the outcome is not
             act()
         except BaseException as fault:  # noqa: BLE001 - carried to the one who awaits
             error = fault
-        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to tell
+        try:
             loop.call_soon_threadsafe(finish, error)
+        except RuntimeError:  # the loop has closed: nobody is left to tell
+            if error is None:
+                unwanted()
 
     threading.Thread(target=run, daemon=True, name="mqtt connect").start()
     await done
