@@ -307,6 +307,24 @@ async def test_a_revocation_is_not_undone_by_what_was_read_before_it(house):
         assert house.office.directory.by_id(ven_id).ven.revoked_at is not None
 
 
+async def test_a_revocation_that_cannot_be_read_back_counts_all_the_same(house, monkeypatch):
+    ven = await house.registered()
+
+    def away(_store):
+        raise StoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "read", away)
+        with pytest.raises(StoreUnavailable):
+            await house.desk.revoke_ven(ven.ven_id, by="anna")
+    assert house.office.directory.in_doubt
+    assert (await ven.poll()).response.response_code == "463"
+
+    await house.office.resynchronise()
+    assert not house.office.directory.in_doubt
+    assert (await ven.poll()).response.response_code == "463"
+
+
 async def test_the_same_act_twice_at_the_same_moment_is_done_once(house):
     await house.let_in()
 

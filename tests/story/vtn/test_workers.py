@@ -443,7 +443,9 @@ def _points_to(fd, inode):
     return False
 
 
-async def test_a_stop_answers_what_was_taken(tmp_path, authority, postgres):
+async def test_a_stop_answers_what_was_taken_and_no_worker_outlives_the_supervisor(
+    tmp_path, authority, postgres
+):
     served = Served(tmp_path, authority, postgres)
     served.serve()
     try:
@@ -480,9 +482,20 @@ async def test_a_stop_answers_what_was_taken(tmp_path, authority, postgres):
         served.serve()
 
         assert set(acknowledged) <= set(served.stored(ven, first))
+
+        workers = served.workers()
+        served.process.kill()
+        served.process.wait(WITHIN_S)
+        soon("no worker is left", lambda: not any(map(_is_running, workers)))
     finally:
         served.stop()
         postgres.drop(served.database)
+
+
+def _is_running(pid):
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 def test_sqlite_serves_one_process_only(tmp_path, authority):
