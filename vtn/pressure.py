@@ -28,6 +28,9 @@ MOST_UNDER_WAY: Final = 512
 """Requests whose body has been read and whose answer is not made."""
 RETRY_AFTER_S: Final = (5, 15)
 """Drawn from these, so that those that were turned away do not come back together."""
+SOON_S: Final = 1
+"""Where there is no overload, but the database is away: saying no costs little, and a VEN that
+waited long would be late when it is back."""
 
 
 class Pressure:
@@ -96,6 +99,8 @@ class Pressure:
         return "database" if self.oldest_s > OLDEST_S else None
 
     def retry_after_s(self) -> int:
-        """When who is turned away should come again."""
+        """When who is turned away should come again: soon where it is not for overload."""
+        if self.refusal(is_poll=False) is None:
+            return SOON_S
         least, most = RETRY_AFTER_S
         return least + int(self._draw() * (most - least + 1))

@@ -87,7 +87,15 @@ async def test_there_is_a_bound_on_what_is_under_way(ticking):
 
 
 def test_those_turned_away_are_told_different_times():
-    told = {Pressure(draw=lambda n=n: n / 100).retry_after_s() for n in range(100)}
+    drawn = iter(range(100))
+    busy = Pressure(draw=lambda: next(drawn) / 100)
+    for _ in range(pressure.MOST_UNDER_WAY):
+        busy.enter()
+    told = {busy.retry_after_s() for _ in range(100)}
     least, most = pressure.RETRY_AFTER_S
 
     assert set(range(least, most + 1)) == told
+
+
+def test_those_turned_away_while_only_the_database_is_away_may_come_soon():
+    assert Pressure().retry_after_s() == pressure.SOON_S
