@@ -6,6 +6,9 @@ is handed to nobody, and a power cut takes it: up to `commit_s` of readings in q
 near an event, where each is committed at once. What was handed out is on the disk (WAL,
 synchronous=FULL) and keeps its row id; ids only rise, also over restarts.
 
+One meter at 4 s writes 14 MB a day in quiet times (`commit_s` 60), and would write 77 MB if it were
+always near an event; three days of it take 6.2 MB, with the log and the reserve 8.8 MB.
+
 Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean
 of its good readings times the time they cover; what they do not cover is not made up.
 
@@ -29,6 +32,9 @@ VERSION = 1
 READINGS_KEPT_S = 7 * 86_400
 QUARTERS_KEPT_S = 90 * 86_400
 _PURGE_EVERY_S = 3600.0
+PAGE_BYTES = 512
+_LOG_BYTES = 1_500_000
+"""So far SQLite's log grows before it is written into the file, and beside it for good."""
 RESERVE_BYTES = 1024 * 1024
 _GIVE_UP_ROWS = 900
 
@@ -118,8 +124,12 @@ class Ring:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reserve = Reserve(path, size=RESERVE_BYTES)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # Counts for a new file only. A commit touches the last page of each tree: small pages
+            # spare the card two thirds of all that is written to it.
+            self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
+            self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_BYTES // PAGE_BYTES}")
             self._db.execute("PRAGMA busy_timeout=5000")
             self._db.execute("PRAGMA cache_size=-2000")
             try:
