@@ -1,6 +1,6 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story conformance chaos deb lock clean
+.PHONY: help setup demo test check unit story conformance chaos deb fuzz lock clean
 
 PY := .venv/bin/python
 WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
@@ -38,11 +38,15 @@ deb: setup ## Debian packages of both wings into dist/ (DEB="--wing field --arch
 chaos: setup packages ## real processes killed, cut off and starved, judged from ledgers (ONLY=name: some)
 	@$(PY) -m chaos $(foreach name,$(ONLY),--only $(name))
 
+fuzz: setup ## coverage-guided fuzzing of what reads strangers' words (FUZZ_S=60 each, ONLY=name: some)
+	@.venv/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements/fuzz.txt
+	@$(PY) -m fuzz $(foreach name,$(ONLY),--only $(name))
+
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove .venv and everything that was made here
-	rm -rf .venv build dist demo/out conformance/out chaos/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist demo/out conformance/out chaos/out fuzz/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: packages

@@ -471,7 +471,7 @@ def _load_certificate(encoded: bytes) -> x509.Certificate:
         if b"-----BEGIN" in encoded:
             return x509.load_pem_x509_certificate(encoded)
         return x509.load_der_x509_certificate(encoded)
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise UnusableKey(f"The certificate cannot be read as PEM or DER: {error}.") from error
 
 

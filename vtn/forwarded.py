@@ -8,6 +8,7 @@ hands on. Whether that certificate is one of our authorities' and still valid is
 import binascii
 import functools
 import hashlib
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -52,7 +52,7 @@ class Shown:
     @classmethod
     def of(cls, der: bytes) -> "Shown":
         """Raises ValueError for what is no certificate."""
-        certificate = x509.load_der_x509_certificate(der)
+        certificate = _loaded(der)
         return cls(
             der=der,
             sha256=hashlib.sha256(der).hexdigest(),
@@ -61,6 +61,14 @@ class Shown:
             not_before_s=certificate.not_valid_before_utc.timestamp(),
             not_after_s=certificate.not_valid_after_utc.timestamp(),
         )
+
+
+def _loaded(der: bytes) -> x509.Certificate:
+    """Raises ValueError, also for a version that there is not."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except x509.InvalidVersion as error:
+        raise ValueError(str(error)) from error
 
 
 class Front:
@@ -95,7 +103,7 @@ class Front:
         """The certificate, if an authority that is valid in this period issued it."""
         try:
             der = _der(self._header, value)
-            certificate = x509.load_der_x509_certificate(der)
+            certificate = _loaded(der)
             shown = Shown.of(der)
             # its own dates are compared at each request, exactly
             at_s = min(max(period * _VERIFIED_S, shown.not_before_s), shown.not_after_s)
@@ -118,8 +126,7 @@ def _der(header: CertificateHeader, value: str) -> bytes:
         if not (len(value) > 2 and value[0] == value[-1] == ":"):
             raise ValueError("no byte sequence")
         return binascii.a2b_base64(value[1:-1].encode("ascii"), strict_mode=True)
-    pem = unquote_to_bytes(value)
-    return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    return ssl.PEM_cert_to_DER_cert(unquote_to_bytes(value).decode("ascii").strip())
 
 
 def _for_clients(

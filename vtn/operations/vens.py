@@ -125,7 +125,7 @@ def _der(pem: str) -> bytes:
     """The first certificate of a chain. Raises Invalid."""
     try:
         found = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Invalid("certificate: this is no certificate in PEM.") from error
     return found[0].public_bytes(Encoding.DER)
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import shutil
+import ssl
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -24,6 +25,7 @@ from oadr.vocabulary import ServiceName
 from tests.conftest import _free_port
 from tests.story.vtn.served import NAMES, XML, Wired, serving
 from tests.story.vtn.test_push import until
+from tests.unit.oadr.test_signature import of_version_14
 from vtn import revocation
 from vtn.errors import ListenerFault
 from vtn.listener import Listener
@@ -241,10 +243,22 @@ async def test_a_front_hands_on_a_certificate_which_is_verified_here(
         good = headed(ven.issued, header)
         twice = [*good.items(), (header, good[header])]
         garbled = {**good, header: good[header].replace("A", "B", 9)}
-        for headers in (XML, twice, garbled, *(headed(x, header) for x in (foreign, past, own))):
+        strange = strange_version(headed(ven.issued), good, header)
+        for headers in (
+            *(XML, twice, garbled, strange),
+            *(headed(x, header) for x in (foreign, past, own)),
+        ):
             status, body = await vtn.post(headers)
             assert status == 403, (headers, body)
             assert b"oadr" not in body
+
+
+def strange_version(plain, good, header):
+    """A certificate of version 14: fuzzing found that it was a 500."""
+    der = of_version_14(ssl.DER_cert_to_PEM_cert(base64.b64decode(plain["Client-Cert"])).encode())
+    if header == "Client-Cert":
+        return {**good, header: f":{base64.b64encode(der).decode()}:"}
+    return {**good, header: quote(ssl.DER_cert_to_PEM_cert(der))}
 
 
 _REST = {"key": None, "sha256": "", "fingerprint": ""}

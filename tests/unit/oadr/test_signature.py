@@ -174,6 +174,13 @@ def test_what_is_signed_or_no_payload_is_not_signed() -> None:
         ECC.signer.sign(b"<a>", now=NOW)
 
 
+def of_version_14(pem: bytes) -> bytes:
+    """A certificate in DER whose version is one that there is not."""
+    der = x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)
+    assert der.count(b"\xa0\x03\x02\x01\x02") == 1
+    return der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0d")
+
+
 def weak(who: Party) -> Callable[[], object]:
     return lambda: Verifier(who.certificate)
 
@@ -186,6 +193,7 @@ def weak(who: Party) -> Callable[[], object]:
         weak(party(ed25519.Ed25519PrivateKey.generate())),
         lambda: Verifier(b"no certificate"),
         lambda: Verifier(b"-----BEGIN CERTIFICATE-----"),
+        lambda: Verifier(of_version_14(ECC.certificate)),  # found by fuzzing
         Verifier,
         lambda: Signer(ECC.certificate, STRANGER.key_pem),
         lambda: Signer(ECC.certificate, RSA.key_pem),
