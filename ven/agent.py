@@ -37,7 +37,7 @@ from ven.state import State
 log = structlog.get_logger()
 
 Converse = Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine is sent, which is never
-AFTER_FAULT_S = 5.0
+AFTER_FAULT_S = 2.0
 """How long to wait before work goes on for which the disk had no room."""
 LOOK_S = 30.0
 """The longest wait for an instant: a clock that is set meanwhile moves it."""
@@ -165,7 +165,10 @@ class Agent:
 
         A VTN or a light node that is away is no reason to restart.
         """
-        self._state.registration()
+        try:
+            self._state.registration()
+        except StateFault:
+            return False
         return self._monotonic() - self._steered_at < 3 * LOOK_S
 
     # --- the building's side: goes on whatever the VTN does --------------------------------------
