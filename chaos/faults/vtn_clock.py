@@ -30,7 +30,7 @@ def _jumped(bench: Bench) -> Outcome:
     utility.vtn.environment = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
     return asyncio.run(_jump(bench, utility, clock))

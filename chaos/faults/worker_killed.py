@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One of three workers of `vtn serve --workers 3` is killed (-9), again and again."""
+"""One of three workers of `vtn serve --workers 3` is killed (-9), again and again.
+
+Faster than they are started anew, for the supervisor takes its time with a worker that dies often.
+"""
 
 import asyncio
 import os
@@ -49,14 +52,14 @@ async def _kill(bench: Bench, cluster: PostgresCluster) -> Outcome:
 
 
 async def _workers(supervisor: int) -> list[int]:
-    """The workers that run, once all of them do. Raises InVain."""
+    """The workers that run, once more than one does: the last one is left alone. Raises InVain."""
     deadline = time.monotonic() + _WITHIN_S
     while time.monotonic() < deadline:
         found = _children(supervisor)
-        if len(found) >= _WORKERS:
+        if len(found) > 1:
             return found
         await asyncio.sleep(0.02)
-    raise InVain(f"There are not {_WORKERS} workers within {_WITHIN_S:g} s.")
+    raise InVain(f"There are not two workers within {_WITHIN_S:g} s.")
 
 
 def _children(pid: int) -> list[int]:
