@@ -44,7 +44,7 @@ class Talk:
         return post(path, self._signer.sign(body, now=self._now) if self._signer else body)
 
     async def ask(self, path: str, body: bytes) -> Reply:
-        return await self.connection.ask(self.request(path, body))
+        return await self.connection.ask_patiently(self.request(path, body))
 
     async def register(self) -> None:
         """Register, and poll until nothing waits any more. Raises WrongAnswer."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An unmodified openleadr VTN as a process of its own, in its best conditions: uvloop, no logs.
 
-With `--loop asyncio` it runs on the event loop that its manual uses. JSON lines on its stdin prepare
-it; what openleadr prints goes to stderr. Only here is openleadr imported. Its handlers are those its
-manual shows: VENs, opts and values are kept in memory.
+With `--loop asyncio` it runs on the event loop that its manual uses. JSON lines on its stdin
+prepare it; what openleadr prints goes to stderr. Only here is openleadr imported. Its handlers are
+those its manual shows: VENs, opts and values are kept in memory.
 """
 
 import argparse

@@ -56,6 +56,10 @@ class Program:
         self._command = [str(word) for word in command]
         self._process: subprocess.Popen[bytes] | None = None
 
+    def under(self, *command: object) -> "Program":
+        """The same program, started through another one, with a log of its own."""
+        return Program(f"{self.name}-traced", [*command, *self._command], self.log.parent)
+
     @property
     def pid(self) -> int:
         assert self._process is not None

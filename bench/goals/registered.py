@@ -149,14 +149,14 @@ async def _take_part(
         nonlocal done
         async with gate:
             connection = await server.connect(site)
-            told = await connection.ask(post(messages.POLL, messages.poll(site.ven_id)))
+            told = await connection.ask_patiently(post(messages.POLL, messages.poll(site.ven_id)))
             event = honesty.distributed(told, server.vtn_id, who=server.name)
             opted = messages.opted_in(site.ven_id, event)
-            reply = await connection.ask(post(messages.EVENT, opted))
+            reply = await connection.ask_patiently(post(messages.EVENT, opted))
             found = honesty.message(reply, Response, who=server.name)
             honesty.ok(found.response, who=server.name)
             value = messages.update(site.ven_id, asked[site.ven_id], at, rows=1, request_id="first")
-            reply = await connection.ask(post(messages.REPORT, value))
+            reply = await connection.ask_patiently(post(messages.REPORT, value))
             honesty.updated(reply, site.ven_id, "first", who=server.name)
             connection.close()
         done += 1
