@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The door of `vtn`: all its commands.
 
-init, check and serve work on this machine; all other commands speak to the running `vtn serve`
-through its operator's API, found by the same settings file.
+init, check, serve, backup, restore, upgrade and copy work on this machine; all other commands speak
+to the running `vtn serve` through its operator's API, found by the same settings file.
 """
 
 from importlib.metadata import version
@@ -12,6 +12,7 @@ import click
 from doorway import Door
 from vtn.cli.asking import example
 from vtn.cli.events import event
+from vtn.cli.keeping import backup, restore, upgrade
 from vtn.cli.machine import check, health, init, serve
 from vtn.cli.reports import audit, curtailment, measurements, report
 from vtn.cli.vens import contexts, groups, vens
@@ -35,6 +36,9 @@ for _command in (
     init,
     check,
     serve,
+    backup,
+    restore,
+    upgrade,
     health,
     vens,
     groups,

@@ -10,6 +10,7 @@ from doorway import LOG_FORMAT, LogFormat, configure_logs, show, show_json
 from vtn import config as settings_file
 from vtn import records, screens
 from vtn.cli.asking import CONFIG, FILE, JSON, VERBOSE, asks, current_time, example
+from vtn.cli.keeping import upgraded
 from vtn.credential import create_token
 from vtn.errors import Invalid
 from vtn.operator_client import OperatorClient
@@ -44,6 +45,12 @@ token_file = "operator.token"
 [reports]                           # asked of every VEN that registers its reports
 automatic = true
 back_s = 60
+
+[retention]                         # days; 0 keeps for ever
+samples_days = 400                  # values as measured; then their 15-minute rollups are left
+event_days = 1130                   # values around events, for settlement disputes
+rollup_days = 3660
+audit_days = 3660
 """
 
 
@@ -60,11 +67,13 @@ back_s = 60
 def init(folder: Path, config: Path | None, *, verbose: bool) -> None:
     """Make what `vtn serve` needs: settings, database, token.
 
-    What is there already is never overwritten; an older database is brought to this version.
+    What is there already is never overwritten; an older database is brought to this version, as by
+    `vtn upgrade`.
     """
     configure_logs(verbose=verbose)
     # Waits for its use: the commands that speak to a running VTN start in half the time.
     from vtn.store import migrate  # noqa: PLC0415
+    from vtn.store.engine import revision  # noqa: PLC0415
 
     file = config or folder / "vtn.toml"
     try:
@@ -77,11 +86,14 @@ def init(folder: Path, config: Path | None, *, verbose: bool) -> None:
     except OSError as error:
         raise Invalid(f"{file}: the settings cannot be written: {error.strerror}.") from error
     settings = settings_file.load(file)
-    before, after = asyncio.run(migrate(settings.store.url))
-    if before == after:
+    before, after = asyncio.run(revision(settings.store.url))
+    if before is None:
+        asyncio.run(migrate(settings.store.url))
+        show("made the database")
+    elif before == after:
         show(f"kept the database, at version {after}")
     else:
-        show(f"brought the database to version {after}" if before else "made the database")
+        asyncio.run(upgraded(settings.store.url))
     for token in (settings.operator.token_file, settings.operator.metrics_token_file):
         if token is not None:
             show(f"wrote {token}" if create_token(token) else f"kept {token}")

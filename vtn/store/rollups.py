@@ -47,7 +47,11 @@ Key = tuple[int, int]
 Span = tuple[float, float]
 """From, until before; seconds since 1970."""
 
-_ENDED = (RequestState.CANCELLED, RequestState.REFUSED, RequestState.COMPLETED)
+_ENDED = (
+    RequestState.CANCELLED.value,
+    RequestState.REFUSED.value,
+    RequestState.COMPLETED.value,
+)
 
 
 # --- rolling up ----------------------------------------------------------------------------------

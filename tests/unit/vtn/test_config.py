@@ -103,3 +103,21 @@ def test_a_path_names_a_service_under_any_base(path, service):
     found = service_of(path)
 
     assert (found.value if found else None) == service
+
+
+@pytest.mark.parametrize(
+    ("retention", "reason"),
+    [
+        ("samples_days = 3", "samples_days must be 8 or more"),
+        ("rollup_days = 100", "rollup_days must not be less"),
+        ("samples_days = 0", "rollup_days must not be less"),
+        ("audit_days = -1", "audit_days"),
+    ],
+)
+def test_what_may_not_be_forgotten_is_kept(retention, reason):
+    with pytest.raises(msgspec.ValidationError, match=reason):
+        msgspec.convert(tomllib.loads(retention), config.RetentionSettings)
+
+
+def test_everything_may_be_kept_for_ever():
+    config.RetentionSettings(samples_days=0, event_days=0, rollup_days=0, audit_days=0)

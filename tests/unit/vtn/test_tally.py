@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from oadr.report import ReportInterval, ReportRequest
 from vtn import tally
-from vtn.tally import NOTHING_YET, Tally, counted
+from vtn.tally import NOTHING_YET, Tally, counted, goes_on_at
 
 START = datetime(2030, 1, 9, 14, tzinfo=UTC)
 AT = int(START.timestamp())
@@ -138,3 +138,19 @@ def test_regular_instants_are_counted_as_all_others(regular, late, before, width
     assert counted(earlier, regular, step_s=width, late_before=late) == counted(
         earlier, tuple(regular), step_s=width, late_before=late
     )
+
+
+@pytest.mark.parametrize(
+    ("came", "not_before", "goes_on"),
+    [
+        ([], 0, None),
+        ([1000, 1004, 1008], 0, 1012),
+        ([1000, 1004, 1012], 0, 1008),
+        ([1000, 1004, 1012], 1009, 1016),
+        ([1000, 1004], 2001, 2004),
+    ],
+)
+def test_it_goes_on_at_the_first_interval_that_has_not_come(came, not_before, goes_on):
+    tally = counted(NOTHING_YET, came, step_s=4, late_before=None)
+
+    assert goes_on_at(tally, not_before=not_before) == goes_on
