@@ -1,6 +1,6 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story conformance chaos deb fuzz lock clean
+.PHONY: help setup demo test check unit story conformance chaos deb fuzz bench lock clean
 
 PY := .venv/bin/python
 WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
@@ -42,11 +42,14 @@ fuzz: setup ## coverage-guided fuzzing of what reads strangers' words (FUZZ_S=60
 	@.venv/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements/fuzz.txt
 	@$(PY) -m fuzz $(foreach name,$(ONLY),--only $(name))
 
+bench: setup packages ## our VTN beside openleadr's and a bare echo: ratios, 15 minutes (QUICK=1: 6; ONLY=1,3: some)
+	@$(PY) -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove .venv and everything that was made here
-	rm -rf .venv build dist demo/out conformance/out chaos/out fuzz/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist demo/out conformance/out bench/out chaos/out fuzz/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: packages
