@@ -171,7 +171,8 @@ class App:
         directory.on_shut_out = listener.close_connections
         exits.push_async_callback(following.relieve)
         upkeep = Upkeep(store, settings.retention, now=self._now)
-        await following.take_turns([partial(push, office, gateway), upkeep.run])
+        pushing = partial(push, office, gateway, listener.revocation)
+        await following.take_turns([pushing, upkeep.run])
         log.info(
             "listening",
             vtn_id=settings.vtn.id,

@@ -2,6 +2,7 @@
 """`vtn check`: what is missing before `vtn serve`, in plain words. Changes nothing."""
 
 import errno
+import ipaddress
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from vtn.config import Chain, Settings
 from vtn.credential import read_token
 from vtn.errors import VtnError
+from vtn.revocation import RevocationLists
 from vtn.store.engine import refuse_newer, revision
 from vtn.views import Finding
 
@@ -28,10 +30,12 @@ async def check(settings: Settings, *, now: datetime) -> list[Finding]:
     return [
         *_certificates(settings, now),
         *_roots(settings.openadr.client_ca, now),
+        *_lists(settings, now),
         _token(settings.operator.token_file),
         await _database(settings.store.url),
         _port("openadr", settings.openadr.host, settings.openadr.port),
         _port("operator", settings.operator.host, settings.operator.port),
+        *_in_the_clear(settings.operator.host),
     ]
 
 
@@ -199,6 +203,40 @@ async def _database(url: str) -> Finding:
         else f"is at version {found}, not {head}; run vtn upgrade"
     )
     return Finding(subject="database", sentence=f"It {state}.", ok=False)
+
+
+def _lists(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """The revocation lists; that there is none is no finding."""
+    openadr = settings.openadr
+    for file in openadr.crl:
+        subject = f"crl {file.name}"
+        try:
+            lists = RevocationLists([file], openadr.client_ca)
+        except VtnError as error:
+            yield Finding(subject=subject, sentence=str(error), ok=False)
+            continue
+        alarms = lists.alarms(now)
+        for sentence in alarms:
+            yield Finding(subject=subject, sentence=sentence, warning=True)
+        due_at = lists.next_update_at()[file]
+        if not alarms and due_at is not None:
+            yield Finding(subject=subject, sentence=f"{file} holds until {due_at:%Y-%m-%d}.")
+
+
+def _in_the_clear(host: str) -> Iterator[Finding]:
+    """The operator's listener speaks no TLS, so its token is for this machine."""
+    try:
+        if ipaddress.ip_address(host).is_loopback:
+            return
+    except ValueError:
+        if host == "localhost":
+            return
+    yield Finding(
+        subject="operator host",
+        sentence=f"{host}: the token crosses the network in the clear; listen on 127.0.0.1 and "
+        "put TLS or SSH in front.",
+        warning=True,
+    )
 
 
 def _port(subject: str, host: str, port: int) -> Finding:

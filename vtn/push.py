@@ -30,9 +30,11 @@ from oadr.fingerprint import sha256
 from oadr.vocabulary import ServiceName
 from vtn.directory import Entry, nobody_listens
 from vtn.errors import Conflict, NotPushed, StoreUnavailable
+from vtn.forwarded import Shown
 from vtn.gateway import PUSHED, Gateway
 from vtn.listener import push_context
 from vtn.records import Ven
+from vtn.revocation import RevocationLists
 from vtn.services.office import Caller, Office
 from vtn.services.poll import Outgoing, next_message
 from vtn.services.pushed import arrived, not_arrived, turned_down
@@ -58,6 +60,8 @@ SERVICE_OF = {
 
 _wanted: ContextVar[bytes] = ContextVar("_wanted")
 """SHA-256 of the certificate that the other end of this task's request must show."""
+_lists: ContextVar[RevocationLists | None] = ContextVar("_lists", default=None)
+"""And on none of which it may stand."""
 
 
 class WrongCertificate(aiohttp.ClientError):
@@ -76,7 +80,16 @@ class _PinnedRequest(ClientRequest):
             raise WrongCertificate(
                 "another certificate is shown there than the one registered for this VEN"
             )
+        lists = _lists.get()
+        if lists and der and lists.revoked(*_issued(der)):
+            raise WrongCertificate("the certificate of this VEN is on a revocation list")
         return await super().send(conn)
+
+
+def _issued(der: bytes) -> tuple[bytes, int]:
+    """The issuer and the number of a certificate."""
+    shown = Shown.of(der)
+    return shown.issuer, shown.serial
 
 
 def pause_s(failures: int, *, longest_s: float, draw: Callable[[], float]) -> float:
@@ -116,6 +129,7 @@ class Pusher:
         tasks: asyncio.TaskGroup,
         session: aiohttp.ClientSession,
         *,
+        revocation: RevocationLists | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -123,6 +137,7 @@ class Pusher:
         self._gateway = gateway
         self._tasks = tasks
         self._session = session
+        self._revocation = revocation
         self._monotonic = monotonic
         self._draw = draw
         self._lines: dict[str, _Line] = {}
@@ -246,6 +261,7 @@ class Pusher:
     async def _post(self, certificate: str, address: str, kind: str, body: bytes) -> bytes:
         """The answer's body, "" for none. Raises NotPushed."""
         _wanted.set(certificate.encode())
+        _lists.set(self._revocation)
         most = self._office.settings.openadr.max_bytes
         try:
             async with (
@@ -273,7 +289,10 @@ class Pusher:
 
 @asynccontextmanager
 async def pushing(
-    tasks: asyncio.TaskGroup, office: Office, gateway: Gateway
+    tasks: asyncio.TaskGroup,
+    office: Office,
+    gateway: Gateway,
+    revocation: RevocationLists | None = None,
 ) -> AsyncIterator[Pusher]:
     """Push while the block runs. Raises ListenerFault for certificates that cannot be used."""
     connector = aiohttp.TCPConnector(ssl=push_context(office.settings.openadr), limit=0)
@@ -284,7 +303,7 @@ async def pushing(
         cookie_jar=aiohttp.DummyCookieJar(),
         auto_decompress=False,
     ) as session:
-        pusher = Pusher(office, gateway, tasks, session)
+        pusher = Pusher(office, gateway, tasks, session, revocation=revocation)
         directory = office.directory
         directory.on_news = pusher.ring
         pusher.start()
@@ -295,7 +314,7 @@ async def pushing(
             await pusher.close()
 
 
-async def push(office: Office, gateway: Gateway) -> None:
-    """Push for ever (a duty, see vtn.duties)."""
-    async with asyncio.TaskGroup() as tasks, pushing(tasks, office, gateway):
+async def push(office: Office, gateway: Gateway, revocation: RevocationLists | None = None) -> None:
+    """Push for ever (a duty, see vtn.duties), to nobody on a revocation list."""
+    async with asyncio.TaskGroup() as tasks, pushing(tasks, office, gateway, revocation):
         await asyncio.Event().wait()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from certs.authority import Authority, SiteRole
@@ -180,3 +181,23 @@ def test_a_port_in_use_is_noted_and_an_address_of_nobody_is_missing(
     only(notes, f"127.0.0.1:{taken} is in use")
     missing, _ = found(changed(settings, host="192.0.2.1"))
     only(missing, "192.0.2.1:0 cannot be taken: ")
+
+
+def test_a_revocation_list_is_looked_through(
+    settings: Settings, pki: Authority, tmp_path: Path
+) -> None:
+    crl = next(each.file for each in pki.crls() if each.file.name == "ven-ca.crl")
+    good = changed(settings, client_ca=pki.ven_trust, crl=(crl,))
+    assert found(good) == ([], [])
+    _, noted = found(good, after=timedelta(days=40))
+    assert any("overdue since" in each for each in noted)
+
+    missing, _ = found(changed(settings, crl=(tmp_path / "none.crl",)))
+    only(missing, "no revocation list can be used here: No such file")
+
+
+def test_an_operators_listener_for_the_network_is_noted(settings: Settings) -> None:
+    operator = msgspec.structs.replace(settings.operator, host="0.0.0.0")
+    _, noted = found(msgspec.structs.replace(settings, operator=operator))
+
+    only(noted, "in the clear")

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from structlog.testing import capture_logs
 
 import oadr
 from oadr.event import CreatedEvent, DistributeEvent, EventResponse
@@ -38,6 +39,7 @@ from vtn.gateway import Answer, Gateway
 from vtn.proof import Proof
 from vtn.push import pushing
 from vtn.records import RequestState
+from vtn.revocation import RevocationLists
 from vtn.store import migrate
 from vtn.store.nonces import Nonces
 
@@ -161,6 +163,7 @@ class Pushing(Utility):
     """A VTN that pushes; `restart` breaks off whatever is under way."""
 
     signs = False
+    revocation = None
 
     async def start(self):
         await super().start()
@@ -169,7 +172,9 @@ class Pushing(Utility):
             self.gateway = Gateway(self.office, proof)
         self._exits = AsyncExitStack()
         tasks = await self._exits.enter_async_context(asyncio.TaskGroup())
-        await self._exits.enter_async_context(pushing(tasks, self.office, self.gateway))
+        await self._exits.enter_async_context(
+            pushing(tasks, self.office, self.gateway, self.revocation)
+        )
 
     async def stop(self):
         await self._exits.aclose()
@@ -252,6 +257,20 @@ async def test_a_ven_that_registers_for_push_is_brought_our_metadata(vtn, open_v
     shown = await vtn.desk.ven("0042")
     assert shown.push_address == ven.address
     assert shown.certificate_der == ven.der  # added by its fingerprint alone, seen since
+
+
+async def test_nothing_is_pushed_to_a_certificate_on_a_revocation_list(vtn, open_ven, authority):
+    ven = await open_ven()
+    crl = authority.revoke(ven.issued.certificate).file
+    vtn.revocation = RevocationLists([crl], authority.ven_trust)
+    await vtn.restart()
+
+    with capture_logs() as lines:
+        await vtn.publish()
+        await until("a refusal", lambda: [one for one in lines if one["event"] == "not pushed"])
+
+    assert "revocation list" in next(one for one in lines if one["event"] == "not pushed")["reason"]
+    assert len(ven.requests) == 1  # our metadata, before that
 
 
 async def wait_for_empty(vtn):
