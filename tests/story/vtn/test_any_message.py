@@ -61,6 +61,52 @@ def test_any_message_at_any_service_is_answered_in_form(database, tmp_path, cloc
         runner.run(house_of.__aexit__(None, None, None))
 
 
+CUTS = st.lists(
+    st.tuples(
+        st.floats(0, 1, exclude_max=True),
+        st.integers(0, 12),
+        st.binary(max_size=4)
+        | st.sampled_from(
+            [b"<", b"/>", b"<!--", b"]]>", b"&#0;", b"&x;", b"0043", b"PT", b"-", b'"']
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def test_a_mutated_message_is_answered_or_refused_never_worse(database, tmp_path, clock, runner):
+    """And a refusal changes nothing."""
+    house_of = utility(database, tmp_path, clock)
+    house = runner.run(house_of.__aenter__())
+    ven = runner.run(house.registered())
+
+    @EVERY
+    @given(st.sampled_from(sorted(NAME_OF, key=str)).flatmap(any_of), CUTS)
+    def mutated_is_answered(message, cuts):
+        service = SERVICE_OF.get(type(message), ServiceName.POLL)
+        names = {field.name for field in dataclasses.fields(message)}
+        own = {"ven_id": "0042"} if "ven_id" in names else {}
+        body = bytearray(oadr.build(dataclasses.replace(message, **own)))
+        for where, length, instead in cuts:
+            at = int(where * len(body))
+            body[at : at + length] = instead
+        before = runner.run(house.desk.audit(limit=1))
+
+        answer = runner.run(ven.post(service, bytes(body)))
+
+        assert answer.status in (200, 404, 406, 413), answer
+        if answer.status == 200:
+            oadr.parse(answer.body)
+        else:
+            assert runner.run(house.desk.audit(limit=1)) == before
+
+    try:
+        mutated_is_answered()
+    finally:
+        runner.run(house_of.__aexit__(None, None, None))
+
+
 def test_any_values_of_a_report_that_was_asked_for_are_answered(database, tmp_path, clock, runner):
     house_of = utility(database, tmp_path, clock)
     house = runner.run(house_of.__aenter__())
