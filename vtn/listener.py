@@ -10,6 +10,7 @@ VEN's certificate in a header that counts from nobody else.
 """
 
 import asyncio
+import contextlib
 import errno
 import ipaddress
 import itertools
@@ -197,8 +198,10 @@ def room_for(most: int) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = most + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        more = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        with contextlib.suppress(OSError, ValueError):  # a sandbox may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+            soft = more
     room = most if soft == resource.RLIM_INFINITY else max(min(most, soft - _OTHER_FILES), 1)
     if room < most:
         log.warning("fewer connections than set", room=room, max_connections=most)

@@ -1,11 +1,14 @@
 """How many connections may be open, and which has to go."""
 
+import resource
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vtn.connections import Connections
+from vtn.listener import room_for
 
 
 @dataclass(eq=False)
@@ -87,3 +90,30 @@ def test_there_are_never_more_than_may_be(acts):
         for name in "abc":
             assert set(connections.of(name)) == {one for one in inside if one.certificate == name}
             assert len(connections.of(name)) <= 2
+
+
+@pytest.mark.parametrize(
+    ("limits", "forbidden", "room", "raised"),
+    [
+        ((1024, 4096), False, 3840, [(4096, 4096)]),
+        ((1024, 100_000), False, 20_000, [(20_256, 100_000)]),
+        ((1024, resource.RLIM_INFINITY), False, 20_000, [(20_256, resource.RLIM_INFINITY)]),
+        ((65_536, 65_536), False, 20_000, []),
+        ((1024, 4096), True, 768, []),
+    ],
+)
+def test_there_is_room_for_as_many_as_the_system_lets_us_have(
+    monkeypatch, limits, forbidden, room, raised
+):
+    asked = []
+
+    def set_limit(_what, wanted):
+        if forbidden:
+            raise ValueError("not here")
+        asked.append(wanted)
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: limits)
+    monkeypatch.setattr(resource, "setrlimit", set_limit)
+
+    assert room_for(20_000) == room
+    assert asked == raised
