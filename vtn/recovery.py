@@ -78,8 +78,9 @@ def _start(record: RequestRecord, now: datetime) -> datetime | None:
     if record.state not in (RequestState.ASKED, RequestState.ACTIVE):
         return None
     assert interval is not None
-    held = goes_on_at(record.tally, not_before=int((now - KEPT).timestamp()))
-    start = interval.starts_at if held is None else datetime.fromtimestamp(held, UTC)
+    wanted_from = max(interval.starts_at, now - KEPT)
+    held = goes_on_at(record.tally, wanted_from=int(wanted_from.timestamp()))
+    start = wanted_from if held is None else datetime.fromtimestamp(held, UTC)
     if interval.duration and start >= interval.starts_at + interval.duration:
         return None
     return start

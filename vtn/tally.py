@@ -128,17 +128,22 @@ def missing(request: ReportRequest, tally: Tally, until: datetime) -> int | None
     return count - _within(tally.ranges, first, first + count) + tally.given_up
 
 
-def goes_on_at(tally: Tally, *, not_before: int) -> int | None:
-    """Start of the earliest interval that has not come, at or after `not_before`.
+def goes_on_at(tally: Tally, *, wanted_from: int) -> int | None:
+    """Start of the earliest interval from `wanted_from` on that has not come.
 
-    Seconds since 1970; None where nothing has come at all.
+    Seconds since 1970; None where nothing has come at all. What came first may lie a little after
+    `wanted_from`: a VEN has a grid of its own, and begins when it has heard what is wanted.
     """
     if not tally.ranges:
         return None
-    slot = max(tally.ranges[0][0], -((tally.origin_at - not_before) // tally.step_s))
+    slot = -((tally.origin_at - wanted_from) // tally.step_s)
+    leeway = int(GRACE.total_seconds()) // tally.step_s
     for first, after in tally.ranges:
-        if first <= slot < after:
-            slot = after
+        if after <= slot:
+            continue
+        if first > slot + leeway:
+            break
+        slot, leeway = after, 0
     return tally.origin_at + slot * tally.step_s
 
 

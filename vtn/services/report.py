@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiReport: what VENs offer, what is asked of them, and what they measured."""
 
+import dataclasses
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -31,14 +32,17 @@ from vtn.replies import ok
 from vtn.services.office import Caller, Office, known_ven, note_ven
 from vtn.store import line, measurements, outbox, reports, subscriptions
 from vtn.store.outbox import Waiting
-from vtn.tally import Tally, counted, due_before
+from vtn.tally import Tally, counted, due_before, goes_on_at
 
 METADATA = "METADATA"
 """The reportSpecifierID that asks for metadata (rule 327)."""
 CURTAILMENT = "x-CURTAILMENT"
 HISTORY = "HISTORY_USAGE"
-AUTOMATIC = ("TELEMETRY_USAGE", "TELEMETRY_STATUS", CURTAILMENT)
+TELEMETRY = "TELEMETRY_USAGE"
+AUTOMATIC = (TELEMETRY, "TELEMETRY_STATUS", CURTAILMENT)
 """Asked of every VEN that offers them, unless the settings say no."""
+GOES_BACK = timedelta(hours=72)
+"""How far back a VEN goes that registers its reports anew: so long it stores and forwards."""
 
 _TAKES_VALUES = (
     RequestState.ASKED,
@@ -83,7 +87,8 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
         await outbox.remove(connection, stale)
         if answered is not None:
             await _note_metadata(connection, answered, at)
-        asked = _automatic(office, caller, message.reports, at)
+        earlier = await reports.requests(connection, caller.ven_id)
+        asked = _automatic(office, caller, message.reports, earlier, at)
         for one in asked:
             await reports.ask(connection, one)
         requests = tuple(one.request for one in asked)
@@ -191,11 +196,17 @@ def _check_offers(offered: Sequence[Report]) -> None:
 
 
 def _automatic(
-    office: Office, caller: Caller, offered: Iterable[Report], at: datetime
+    office: Office,
+    caller: Caller,
+    offered: Iterable[Report],
+    earlier: Sequence[RequestRecord],
+    at: datetime,
 ) -> list[RequestRecord]:
     """What is asked without anybody asking: telemetry at its finest, from now on, for ever.
 
-    Points that can be read at different rates are asked for one rate at a time (rule 317).
+    Usage goes on where what came of `earlier` requests ends, so that what was measured meanwhile
+    is not lost. Points that can be read at different rates are asked for one rate at a time (rule
+    317).
     """
     if not office.settings.reports.automatic:
         return []
@@ -218,6 +229,9 @@ def _automatic(
                 interval=ReportInterval(starts_at=start, duration=timedelta(0)),
                 payloads=tuple(SpecifierPayload(r_id=one.r_id) for one in points),
             )
+            if name == TELEMETRY and (before := _going_on_from(request, earlier, start)):
+                since = ReportInterval(starts_at=before, duration=timedelta(0))
+                request = dataclasses.replace(request, interval=since)
             asked.append(
                 RequestRecord(
                     ven_id=caller.ven_id,
@@ -229,6 +243,20 @@ def _automatic(
                 )
             )
     return asked
+
+
+def _going_on_from(
+    request: ReportRequest, earlier: Sequence[RequestRecord], at: datetime
+) -> datetime | None:
+    """Where the latest like request has its first gap of the last days; None without one."""
+    for one in reversed(earlier):
+        old, interval = one.request, one.request.interval
+        alike = (old.payloads, old.granularity) == (request.payloads, request.granularity)
+        if alike and interval is not None and old.report_back and one.tally.ranges:
+            wanted_from = max(interval.starts_at, at - GOES_BACK)
+            on = goes_on_at(one.tally, wanted_from=int(wanted_from.timestamp()))
+            return None if on is None or on >= at.timestamp() else datetime.fromtimestamp(on, UTC)
+    return None
 
 
 # --- what is asked of a VEN ----------------------------------------------------------------------

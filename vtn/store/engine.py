@@ -171,7 +171,7 @@ async def revision(url: str) -> tuple[str | None, str]:
     file = sqlite_file(url)
     if file is not None and not await asyncio.to_thread(file.is_file):
         return None, needed
-    engine = _engine(url)
+    engine = _sqlite_reader(url) if file is not None else _engine(url)
     try:
         with _named_faults():
             async with engine.connect() as connection:

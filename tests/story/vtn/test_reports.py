@@ -429,3 +429,24 @@ async def test_a_new_registration_forgets_what_the_ven_asked_of_us(house, clock)
 
     clock.advance(120)
     assert isinstance(await ven.poll(), Response)
+
+
+async def test_a_ven_that_offers_anew_is_asked_to_go_on_where_it_stopped(house, clock):
+    """Else what it measured since its last report would be nobody's."""
+    ven = await house.registered()
+    (first,) = (await ven.offer()).requests
+    assert first.interval.starts_at == clock.now()
+    await ven.update(values(first.report_request_id, clock.now(), (1.0,) * 15))
+    clock.advance(600)
+
+    (second,) = (await ven.offer()).requests
+    assert second.interval.starts_at == clock.now() - timedelta(seconds=540)
+    (third,) = (await ven.offer()).requests  # nothing has come of the second
+    assert third.interval == second.interval
+    clock.advance(100 * 3600)
+    (fourth,) = (await ven.offer()).requests
+    assert fourth.interval.starts_at == clock.now() - timedelta(hours=72)
+
+    await ven.update(values(fourth.report_request_id, clock.now(), (1.0,) * 15))
+    (fifth,) = (await ven.offer()).requests  # what lies before has still not come
+    assert fifth.interval == fourth.interval

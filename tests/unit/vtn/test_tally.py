@@ -141,16 +141,31 @@ def test_regular_instants_are_counted_as_all_others(regular, late, before, width
 
 
 @pytest.mark.parametrize(
-    ("came", "not_before", "goes_on"),
+    ("came", "wanted_from", "goes_on"),
     [
         ([], 0, None),
-        ([1000, 1004, 1008], 0, 1012),
-        ([1000, 1004, 1012], 0, 1008),
+        ([1000, 1004, 1008], 1000, 1012),
+        ([1000, 1004, 1008], 990, 1012),
+        ([1000, 1004, 1008], 500, 500),
+        ([1000, 1004, 1012], 1000, 1008),
         ([1000, 1004, 1012], 1009, 1016),
         ([1000, 1004], 2001, 2004),
     ],
 )
-def test_it_goes_on_at_the_first_interval_that_has_not_come(came, not_before, goes_on):
-    tally = counted(NOTHING_YET, came, step_s=4, late_before=None)
+def test_it_goes_on_at_the_first_interval_that_has_not_come(came, wanted_from, goes_on):
+    found = counted(NOTHING_YET, came, step_s=4, late_before=None)
 
-    assert goes_on_at(tally, not_before=not_before) == goes_on
+    assert goes_on_at(found, wanted_from=wanted_from) == goes_on
+
+
+@given(instants, st.integers(0, 300))
+def test_all_before_where_it_goes_on_has_come(came, wanted_from):
+    found = counted(NOTHING_YET, came, step_s=1, late_before=None)
+    on = goes_on_at(found, wanted_from=wanted_from)
+
+    if on is None:
+        assert not came
+        return
+    begun = min((at for at in came if at >= wanted_from), default=on)
+    assert on not in came
+    assert set(range(begun, on)) <= set(came) or on == wanted_from
