@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import math
 import signal
 import sqlite3
 import threading
@@ -17,10 +18,10 @@ from chaos.errors import InVain
 from chaos.house import House
 from chaos.program import Program
 from chaos.proxy import Direction
-from chaos.site import order
+from chaos.site import order, store_url
 from chaos.trial import Bench
 from chaos.utility import CONTEXT
-from chaos.verdict import Order
+from chaos.verdict import Order, Patience, Verdict, judge_order, judge_samples, judge_site
 from vtn.orders import EventOrder, SignalOrder
 from vtn.views import EventView
 
@@ -32,6 +33,7 @@ KW = 60.0
 REDUCED_W = 30_000.0
 """From here on the load counts as reduced."""
 _PATIENCE_S = 2.0
+_BAD = "Quality Bad"
 
 
 class Field:
@@ -40,6 +42,8 @@ class Field:
     def __init__(self, house: House) -> None:
         self.house = house
         self.orders: dict[str, Order] = {}
+        self.said: dict[float, float | None] = {}
+        """Every row that was seen on the node's disk: what may give way there later counts, too."""
         self._next_at = datetime.now(UTC)
 
     @property
@@ -106,6 +110,53 @@ class Field:
         with closing(_read_only(self.ring)) as database:
             return {*database.execute("SELECT id, starts_at, watts FROM reading")}
 
+    def remember(self) -> None:
+        """Note what is on the node's disk now."""
+        self.said |= {at: watts for _, at, watts in self.rows()}
+
+    def judge(self, *, patience: Patience | None = None, drained_within_s: float = 60.0) -> Verdict:
+        """Wait until all that was ever seen on the node's disk is at the VTN, then judge it all.
+
+        A gap counts as what it is: at the VTN it must be there, and be bad. What the VEN says when
+        it knows nothing (rule 318) is no sample.
+        """
+        self.remember()
+        series = (self.house.ven_id, self.house.power())
+        url = store_url(self.house)
+        deadline = time.monotonic() + drained_within_s
+        while True:
+            held = ledgers.held_with_quality(url, series)
+            first = min((at for at, _, _ in held), default=math.inf)
+            due = {at for at in self.said if at >= first}
+            if due <= {at for at, _, _ in held} or time.monotonic() > deadline:
+                break
+            time.sleep(0.3)
+        self.remember()
+        gaps = {at for at, watts in self.said.items() if watts is None}
+        invented = [at for at, _, word in held if at in gaps and not word.startswith(_BAD)]
+        loads = [(one.at, one.reduction_w) for one in self.house.loads()]
+        return (
+            judge_samples(
+                {series: {at: watts for at, watts in self.said.items() if watts is not None}},
+                {series: due - gaps},
+                [(series, at, value) for at, value, word in held if not word.startswith(_BAD)],
+            )
+            + Verdict(
+                lost=len(gaps & due - {at for at, _, _ in held}),
+                doubled=len(invented),
+                remarks=tuple(f"a gap that has a value: {at:.0f}" for at in invented),
+            )
+            + judge_site(loads, list(self.orders.values()), patience)
+            + judge_order(ledgers.obeyed(self.house.ems.log))
+        )
+
+    def missing_ticks(self) -> list[float]:
+        """Instants of the grid between the first and the last row for which there is no row."""
+        self.remember()
+        found = self.said
+        first, last = int(min(found)), int(max(found))
+        return [at for at in range(first, last, self.house.interval_s) if float(at) not in found]
+
     def obeyed(self, *, after: int = 0) -> list[tuple[int, str]]:
         """The set-points above a number that the EMS accepted: number and event."""
         with closing(_read_only(self.house.folder / "plan.db")) as database:
@@ -132,16 +183,24 @@ class Field:
             time.sleep(0.01)
 
 
-@contextlib.contextmanager
-def field(bench: Bench, *, proxied: bool = False, ven_settings: str = "") -> Iterator[Field]:
-    """An open house in the trial's folder; closed in the end."""
-    house = House(
-        bench.folder,
-        "sqlite:///vtn.db",
-        proxied=proxied,
-        seed=bench.seed,
-        ven_settings=ven_settings,
+def field(
+    bench: Bench, *, proxied: bool = False, ven_settings: str = ""
+) -> contextlib.AbstractContextManager[Field]:
+    """A house in the trial's folder, opened."""
+    return opened(
+        House(
+            bench.folder,
+            "sqlite:///vtn.db",
+            proxied=proxied,
+            seed=bench.seed,
+            ven_settings=ven_settings,
+        )
     )
+
+
+@contextlib.contextmanager
+def opened(house: House) -> Iterator[Field]:
+    """Everything in the house started; closed in the end."""
     try:
         house.open()
         yield Field(house)

@@ -18,7 +18,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from chaos.verdict import CANCELLED, Reading, Version
+from chaos.verdict import CANCELLED, Reading, Series, Version
 from vtn.blocks import unpack
 
 Rows = Sequence[Sequence[Any]]
@@ -52,6 +52,26 @@ def held_readings(store_url: str, *, facet: str = "") -> list[Reading]:
             ((ven_id, r_id), float(starts_at + offset), value)
             for offset, value in zip(block.offsets, block.values, strict=True)
         ]
+    return found
+
+
+def held_with_quality(store_url: str, series: Series) -> list[tuple[float, float, str]]:
+    """One series of a VTN's database, as often as each stands there: instant, value, quality."""
+    (rows,) = _query(
+        store_url,
+        "SELECT s.ven_id, s.r_id, b.starts_at, b.samples FROM measurement_blocks b"
+        " JOIN series s ON s.number = b.series WHERE s.facet = ''",
+    )
+    found: list[tuple[float, float, str]] = []
+    for ven_id, r_id, starts_at, samples in rows:
+        if (ven_id, r_id) == series:
+            block = unpack(bytes(samples))
+            found += [
+                (float(starts_at + offset), value, word)
+                for offset, value, word in zip(
+                    block.offsets, block.values, block.quality, strict=True
+                )
+            ]
     return found
 
 
