@@ -66,7 +66,7 @@ def _weather(bench: Bench) -> Outcome:
 
 
 def _opted(house: House, event: EventView) -> bool:
-    return house.event(event.event_id).vens[0].opt is not None
+    return bool(house.event(event.event_id).vens[0].opt)
 
 
 def _bear(bench: Bench, line: FaultProxy, weather: Weather, *, until: datetime, cuts: bool) -> None:
