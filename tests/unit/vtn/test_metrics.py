@@ -1,7 +1,11 @@
+import json
+import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -10,6 +14,38 @@ from vtn.metrics import MOST_VENS, _Collected, _counted, _vens
 
 NOW = datetime(2030, 1, 9, 14, tzinfo=UTC)
 GAUGES = {"process_cpu_seconds_total": 1.5, "db_pool_in_use reader": 2.0}
+
+
+ROOT = Path(__file__).parents[3]
+PROMQL = {"sum", "rate", "by", "le", "histogram_quantile", "delta", "ignoring", "and", "up"}
+LABELS = {"job", "service", "code", "worker", "reason", "state"}
+
+
+def documented():
+    """The names in the table of docs/monitoring.md."""
+    rows = [
+        line.split("|")[1]
+        for line in (ROOT / "docs" / "monitoring.md").read_text().splitlines()
+        if line.startswith("| `") and "/" not in line.split("|")[1]
+    ]
+    return {name for row in rows for name in re.findall(r"`([a-z_]{4,})", row) if "_" in name}
+
+
+def expressions():
+    """Every PromQL expression of monitoring/."""
+    alerts = yaml.safe_load((ROOT / "monitoring" / "alerts.yml").read_text())
+    for group in alerts["groups"]:
+        yield from (rule["expr"] for rule in group["rules"])
+    dashboard = json.loads((ROOT / "monitoring" / "grafana.json").read_text())
+    for panel in dashboard["panels"]:
+        yield from (target["expr"] for target in panel["targets"])
+
+
+def test_dashboard_and_alerts_ask_for_nothing_but_what_is_documented():
+    known = documented() | {"vens"} | PROMQL | LABELS
+    for expression in expressions():
+        asked = set(re.findall(r"\b[a-z][a-z_]+", re.sub(r'"[^"]*"|\[\w+\]', "", expression)))
+        assert {name.removesuffix("_bucket") for name in asked} <= known, expression
 
 
 def samples(families):
