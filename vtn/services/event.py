@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiEvent: all events of a VEN when it asks, and its answers to them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,7 +19,7 @@ from vtn.store import events, line
 async def request(office: Office, caller: Caller, message: RequestEvent) -> DistributeEvent:
     """Every event of the VEN, in order, at most replyLimit of them (rules 15, 27, 50)."""
     now = office.now()
-    async with office.store.write() as connection:
+    async with handing_out(office, caller) as connection:
         await line.one_at_a_time(connection, caller.ven_id)
         bookings = await events.bookings(connection, caller.ven_id, now)
         return await distribution(
@@ -29,6 +30,20 @@ async def request(office: Office, caller: Caller, message: RequestEvent) -> Dist
             limit=message.reply_limit,
             answers=message.request_id,
         )
+
+
+@asynccontextmanager
+async def handing_out(office: Office, caller: Caller) -> AsyncIterator[AsyncConnection]:
+    """A transaction in which events may be handed out; where it fails none were.
+
+    Then the next poll on the connection must not count as a sign that they have arrived.
+    """
+    try:
+        async with office.store.write() as connection:
+            yield connection
+    except BaseException:
+        caller.entry.unconfirmed = None
+        raise
 
 
 async def distribution(

@@ -12,7 +12,7 @@ from oadr.poll import Poll
 from vtn.directory import Entry
 from vtn.errors import Rejected
 from vtn.eventbook import Booking, due_at
-from vtn.services.event import distribution
+from vtn.services.event import distribution, handing_out
 from vtn.services.office import Caller, Office, known_ven
 from vtn.services.report import offer_due
 from vtn.store import events, line, outbox
@@ -63,7 +63,7 @@ async def next_message(
     """
     entry = caller.entry
     wakes = entry.wakes
-    async with office.store.write() as connection:
+    async with handing_out(office, caller) as connection:
         await line.one_at_a_time(connection, caller.ven_id)
         if address is not None:
             ven = await known_ven(connection, caller.ven_id)

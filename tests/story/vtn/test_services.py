@@ -1,7 +1,10 @@
 """What VENs and the VTN say to each other, message by message, on both databases."""
 
 import dataclasses
+from contextlib import asynccontextmanager
 from datetime import timedelta
+
+import pytest
 
 import oadr
 from oadr.event import CreatedEvent, DistributeEvent, RequestEvent
@@ -46,6 +49,7 @@ from tests.story.vtn.utility import (
     usage,
     values,
 )
+from vtn.errors import StoreUnavailable
 from vtn.records import RequestState
 
 REGISTER, EVENT, REPORT, OPT, POLL = (
@@ -522,6 +526,31 @@ async def test_an_event_that_wants_no_answer_is_told_again_when_the_connection_b
     await ven.poll(DistributeEvent)
     await ven.poll(Response)
     house.clock.advance(60)
+    await ven.poll(Response)
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_an_event_that_wants_no_answer_is_told_after_a_commit_that_failed(
+    house, monkeypatch, asks
+):
+    """The 503 carried no event, so the next poll confirms none."""
+    ven = await house.registered()
+    await house.publish(response_required=ResponseRequired.NEVER)
+    write = house.store.write
+
+    @asynccontextmanager
+    async def failing():
+        async with write() as connection:
+            yield connection
+            raise StoreUnavailable("The disk is full.")
+
+    monkeypatch.setattr(house.store, "write", failing)
+    said = RequestEvent(request_id="e", ven_id="0042") if asks else Poll(ven_id="0042")
+    service = ServiceName.EVENT if asks else ServiceName.POLL
+    assert (await ven.post(service, oadr.build(said))).status == 503
+    monkeypatch.setattr(house.store, "write", write)
+
+    assert len((await ven.poll(DistributeEvent)).events) == 1
     await ven.poll(Response)
 
 
