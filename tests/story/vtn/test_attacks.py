@@ -338,6 +338,18 @@ FOREIGN_IDS = [
         lambda s: reported(s, "own", specifier="other"),
         "452",
     ),
+    *(
+        Attack(
+            f"SQL in the {what}",
+            REPORT,
+            lambda s, what=what: oadr.build(reported(s, "own", ven_id="mallory")).replace(
+                {"venID": "mallory", "reportRequestID": s.ids["own"]}[what].encode(),
+                b"x' OR '1'='1' --",
+            ),
+            "452",
+        )
+        for what in ("venID", "reportRequestID")
+    ),
     Attack("the victim's venID in a poll", POLL, Poll(ven_id="victim"), "452"),
     Attack("a venID in another case", POLL, Poll(ven_id="Mallory"), "452"),
     Attack("a venID of nobody", POLL, Poll(ven_id="nobody"), "452"),
