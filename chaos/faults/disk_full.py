@@ -6,16 +6,14 @@ the result, with a limit on the size of files (RLIMIT_FSIZE), which fails writes
 """
 
 import asyncio
-import contextlib
-import errno
 import os
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 from chaos.scene import scene
+from chaos.small_disk import SmallDisk, small_disk
 from chaos.trial import Bench, Trial
 from chaos.utility import Utility
 from chaos.verdict import Outcome, outcome
@@ -31,29 +29,6 @@ class Disk(Protocol):
     def fill(self) -> None: ...
 
     def free(self) -> None: ...
-
-
-class _SmallDisk:
-    """A tmpfs: what is left of it is taken by one file."""
-
-    def __init__(self, folder: Path) -> None:
-        self._ballast = folder / "ballast"
-
-    def fill(self) -> None:
-        """Write until there is no room for another byte."""
-        with self._ballast.open("wb", buffering=0) as file:
-            block = 64 * 1024
-            while block:
-                try:
-                    file.write(b"x" * block)
-                except OSError as error:
-                    if error.errno != errno.ENOSPC:
-                        raise
-                    block //= 4
-
-    def free(self) -> None:
-        """Give it back."""
-        self._ballast.unlink()
 
 
 class _SmallFiles:
@@ -75,25 +50,12 @@ class _SmallFiles:
         subprocess.run(["prlimit", "--pid", pid, f"--fsize={size}:unlimited"], check=True)
 
 
-@contextlib.contextmanager
-def _mounted(folder: Path) -> Iterator[None]:
-    """A tmpfs at `folder`; only root may."""
-    folder.mkdir()
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(folder)], check=True
-    )
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 def _full(bench: Bench) -> Outcome:
     small = bench.folder / "small"
     if os.geteuid() == 0:
-        with _mounted(small):
+        with small_disk(small, size=_SIZE) as disk:
             utility = Utility(bench.folder, f"sqlite:///{small}/vtn.db")
-            return asyncio.run(_fill(bench, utility, _SmallDisk(small)))
+            return asyncio.run(_fill(bench, utility, disk))
     utility = Utility(bench.folder, "sqlite:///vtn.db")
     utility.vtn.log = Path(os.devnull)  # its log is a file, too, that could not be written
     return asyncio.run(_fill(bench, utility, _SmallFiles(utility)))
@@ -131,7 +93,7 @@ async def _fill(bench: Bench, utility: Utility, disk: Disk) -> Outcome:
         | {
             "refusals": len(refusals),
             "longest_refusal_s": round(refusals[-1], 3) if refusals else 0.0,
-            "tmpfs": float(isinstance(disk, _SmallDisk)),
+            "tmpfs": float(isinstance(disk, SmallDisk)),
         },
         remarks=remarks,
     )
