@@ -121,11 +121,41 @@ HTTP = {
     "HTTP/0.9": b"GET /\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9),
     "HTTP/9.9": post(POLL, head=b"POST " + PATH + b" HTTP/9.9"),
+    "an expectation of its own": post(POLL[:-1], b"Expect: the-unexpected"),
+    "thirty megabytes": post(bytes(30_000_000)),
+    "a terabyte, it says": post(POLL, b"Content-Length: 1000000000000", length=False),
+    "a body of nothing": post(b""),
+    "two requests at once, the second broken": (
+        post().replace(b"Connection: close\r\n", b"") + b"POST\r\n\r\n"
+    ),
     "TLS within TLS": b"\x16\x03\x01\x02\x00\x01\x00" * 20,
     "noise": random.Random(4).randbytes(4096),
     "another's certificate in a header": post(POLL, b"Client-Cert: :AAAA:"),
     "the same for nginx": post(POLL, b"x-ssl-client-cert: -----BEGIN%20CERTIFICATE-----"),
 }
+
+
+LEFT_ALONE = {
+    "an upgrade to WebSocket": (post(POLL, b"Upgrade: websocket"), [200]),
+    "an upgrade to HTTP/2": (post(POLL, b"Upgrade: h2c", b"HTTP2-Settings: AA"), [200]),
+    "an unknown header": (post(POLL, b"X-Forwarded-For: 127.0.0.1"), [200]),
+}
+
+
+def test_what_http_offers_and_openadr_has_no_use_for_is_left_alone(tmp_path, authority):
+    async def act():
+        async with besieged(tmp_path, authority) as vtn:
+            for name, (request, wanted) in LEFT_ALONE.items():
+                reader, writer = await line(vtn)
+                writer.write(request)
+                answer = await heard(reader)
+                writer.close()
+                assert statuses(answer) == wanted, name
+                assert answer.count(b"oadrPayload>") == 1, name
+                assert b"463" in answer, name
+                await honest_is_answered(vtn)
+
+    in_uvloop(act())
 
 
 def test_http_out_of_shape_is_refused_or_cut_off_and_nothing_is_smuggled(
