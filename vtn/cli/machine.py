@@ -26,6 +26,7 @@ url = "https://127.0.0.1:8443/OpenADR2/Simple/2.0b"
 host = "0.0.0.0"
 port = 8443
 client_ca = "pki/ven-ca.crt"        # made by: certs init --out pki; certs vtn --dir pki --host ...
+# crl = ["pki/ven-ca.crl"]          # who was shut out by: certs revoke; read again when it changes
 certificates = [
     { cert = "pki/vtn-ecc.crt", key = "pki/vtn-ecc.key" },
     { cert = "pki/vtn-rsa.crt", key = "pki/vtn-rsa.key" },
