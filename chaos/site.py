@@ -8,7 +8,15 @@ from datetime import datetime
 from chaos import ledgers
 from chaos.errors import InVain
 from chaos.house import House
-from chaos.verdict import Order, Patience, Verdict, judge_order, judge_samples, judge_site
+from chaos.verdict import (
+    Order,
+    Patience,
+    Verdict,
+    energy_error,
+    judge_order,
+    judge_samples,
+    judge_site,
+)
 from vtn import config
 from vtn.views import EventView
 
@@ -77,3 +85,22 @@ def judge_house(
         + judge_site([(one.at, one.reduction_w) for one in loads], list(orders), patience)
         + judge_order(ledgers.obeyed(house.ems.log))
     )
+
+
+ENERGY_WITHIN = 0.01
+"""As close as the energy at the VTN comes to the building's: the meter is read a moment later."""
+
+
+def energy_remarks(house: House) -> tuple[dict[str, float], list[str]]:
+    """The energy of all readings at the VTN against the building's own ledger (I7).
+
+    What was measured, and why it is too far off where it is.
+    """
+    held = ledgers.held_readings(store_url(house))
+    loads = ledgers.building_loads(house.folder / "ledger.jsonl")
+    error = energy_error(
+        {at: watts for one, at, watts in held if one == (house.ven_id, R_ID)},
+        {float(int(load.at.timestamp())): load.load_w for load in loads},
+    )
+    said = f"the energy at the VTN is {error:.2%} off"
+    return {"energy_error_percent": round(100 * error, 3)}, [said] * (error > ENERGY_WITHIN)

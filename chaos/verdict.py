@@ -11,6 +11,7 @@ applied_wrongly  an event missing or in an old modification, told backwards, app
                  held outside its time; a set-point obeyed after a newer one
 """
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -95,6 +96,16 @@ def judge_samples(
             doubled += 1
             remarks.append(f"never said: {series} at {at:.0f}")
     return Verdict(lost=lost, doubled=doubled, remarks=tuple(remarks[:MOST_REMARKS]))
+
+
+def energy_error(held: Mapping[float, float], true: Mapping[float, float]) -> float:
+    """How far the held power is from the true one, as a share of it, over the seconds of both (I7).
+
+    Both by whole seconds since 1970, in W. Infinite where they have no second in common.
+    """
+    common = held.keys() & true.keys()
+    real = sum(true[at] for at in common)
+    return abs(sum(held[at] for at in common) - real) / real if real else math.inf
 
 
 # --- events at the VTN ---------------------------------------------------------------------------

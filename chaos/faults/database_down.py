@@ -12,7 +12,7 @@ from chaos.house import House
 from chaos.postgres import PostgresCluster
 from chaos.proxy import BLACK_HOLE, CLEAR, Direction, FaultProxy
 from chaos.scene import scene
-from chaos.site import judge_house, newest_held, order
+from chaos.site import energy_remarks, judge_house, newest_held, order
 from chaos.trial import Bench, Trial
 from chaos.utility import Utility
 from chaos.verdict import Outcome, outcome
@@ -85,15 +85,18 @@ def _house_down(bench: Bench) -> Outcome:
             house.sleep_until(order(event).ends_at)
             time.sleep(16)
             verdict = judge_house(house, [order(event)])
+            energy, why = energy_remarks(house)
         finally:
             house.close()
+    if caught_up_s > 2 * down_s:
+        why.append("catching up took longer than twice the outage")
     return outcome(
         bench.name,
         verdict,
         runs=1,
         recoveries_s=[recovery_s],
-        measured={"down_s": down_s, "caught_up_s": round(caught_up_s, 1)},
-        remarks=["catching up took longer than twice the outage"] * (caught_up_s > 2 * down_s),
+        measured={"down_s": down_s, "caught_up_s": round(caught_up_s, 1)} | energy,
+        remarks=why,
     )
 
 

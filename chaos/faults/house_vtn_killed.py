@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from chaos.house import House
-from chaos.site import judge_house, newest_held, order
+from chaos.site import energy_remarks, judge_house, newest_held, order
 from chaos.trial import Bench, Trial
 from chaos.verdict import Order, Outcome, outcome
 
@@ -45,6 +45,7 @@ def _killed(bench: Bench) -> Outcome:
             orders.append(acts[len(orders) % 3](house, strike))
         time.sleep(_GAP_S)
         verdict = judge_house(house, orders)
+        energy, why = energy_remarks(house)
     finally:
         house.close()
     return outcome(
@@ -53,7 +54,8 @@ def _killed(bench: Bench) -> Outcome:
         runs=len(recoveries),
         wanted=runs,
         recoveries_s=recoveries,
-        measured={"events": len(orders)},
+        measured={"events": len(orders)} | energy,
+        remarks=why,
     )
 
 

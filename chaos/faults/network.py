@@ -11,7 +11,7 @@ from functools import partial
 
 from chaos.house import House
 from chaos.proxy import BLACK_HOLE, CLEAR, Direction, FaultProxy, Weather
-from chaos.site import judge_house, newest_held, order
+from chaos.site import energy_remarks, judge_house, newest_held, order
 from chaos.trial import Bench, Trial
 from chaos.verdict import Order, Outcome, outcome
 from vtn.views import EventView
@@ -53,6 +53,7 @@ def _weather(bench: Bench) -> Outcome:
             time.sleep(_GAP_S)
             bench.say(len(orders), bench.times(len(KINDS)))
         verdict = judge_house(house, orders)
+        energy, why = energy_remarks(house)
     finally:
         house.close()
     return outcome(
@@ -61,7 +62,9 @@ def _weather(bench: Bench) -> Outcome:
         runs=len(orders),
         wanted=bench.times(len(KINDS)),
         recoveries_s=list(recoveries.values()),
-        measured={f"{name}_recovery_s": round(took, 2) for name, took in recoveries.items()},
+        measured={f"{name}_recovery_s": round(took, 2) for name, took in recoveries.items()}
+        | energy,
+        remarks=why,
     )
 
 

@@ -1,5 +1,6 @@
 """The judge finds what was planted, and accuses nobody of what is right."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,6 +15,7 @@ from chaos.verdict import (
     Patience,
     Verdict,
     Version,
+    energy_error,
     judge_events,
     judge_order,
     judge_samples,
@@ -76,6 +78,13 @@ def test_another_value_is_a_loss_and_one_that_nobody_said_a_double(said, data):
     verdict = judge_samples({SERIES: said}, {SERIES: set(said)}, held)
 
     assert (verdict.lost, verdict.doubled) == (1, 1)
+
+
+def test_energy_is_compared_where_both_ledgers_say_something():
+    true = {1.0: 100.0, 2.0: 100.0, 3.0: 100.0}
+
+    assert energy_error({1.0: 100.0, 2.0: 101.0, 9.0: 5.0}, true) == 1 / 200
+    assert energy_error({9.0: 5.0}, true) == math.inf
 
 
 FIRST, SECOND = Version(modification=0, what="-40"), Version(modification=1, what="-60")
