@@ -44,6 +44,8 @@ class Field:
         self.orders: dict[str, Order] = {}
         self.said: dict[float, float | None] = {}
         """Every row that was seen on the node's disk: what may give way there later counts, too."""
+        self.since_row = 0
+        """Rows up to this one are not judged."""
         self._next_at = datetime.now(UTC)
 
     @property
@@ -112,7 +114,8 @@ class Field:
 
     def remember(self) -> None:
         """Note what is on the node's disk now."""
-        self.said |= {at: watts for _, at, watts in self.rows()}
+        rows = sorted(row for row in self.rows() if row[0] > self.since_row)
+        self.said |= {at: watts for _, at, watts in rows}
 
     def judge(self, *, patience: Patience | None = None, drained_within_s: float = 60.0) -> Verdict:
         """Wait until all that was ever seen on the node's disk is at the VTN, then judge it all.

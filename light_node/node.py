@@ -15,6 +15,7 @@ from typing import Self
 import structlog
 
 from doorway import sd_notify
+from doorway.clock import clock_check
 from ems_bridge.bridge import Bridge
 from ems_bridge.topics import Topics
 from light_node import curtailment
@@ -92,6 +93,7 @@ class Node:
         self._topics = Topics(settings.site.id, settings.site.node)
         self._stack = contextlib.AsyncExitStack()
         self._watchers: set[asyncio.Event] = set()
+        self._is_clock_sure = clock_check(settings.clock.synchronized_file)
         self._baselines: dict[tuple[object, ...], Baseline] = {}
         self._levels: dict[str, float] = {}
         self._units = {
@@ -336,8 +338,14 @@ class Node:
             plan_steps=len(self._plan.steps),
             ring_rows=self._ring.row_count,
             guard=self._steering.guard_state.value,
-            troubles=tuple(filter(None, (self._recorder.trouble,))),
+            troubles=self._troubles(),
         )
+
+    def _troubles(self) -> tuple[str, ...]:
+        sentences = [self._recorder.trouble]
+        if not self._is_clock_sure():
+            sentences.append("The clock has not been set since the start; readings say so.")
+        return tuple(filter(None, sentences))
 
     def _meter_status(self, meter: MeterTable) -> MeterStatus:
         seen = self._recorder.seen[meter.id]
@@ -477,6 +485,7 @@ class Node:
                 next_seq=lambda: next(seq),
                 accept=self._accept,
                 all_points=self._is_near_event,
+                is_clock_sure=self._is_clock_sure,
             )
             for _, meters in buses.values()
         ]

@@ -82,14 +82,18 @@ class BusSampler:
         next_seq: Callable[[], int],
         accept: Callable[[Reading], None],
         all_points: Callable[[], bool],
+        is_clock_sure: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`accept` takes each row at once; `all_points` says whether slow points are due too."""
+        """`accept` takes each row at once; `all_points` says whether slow points are due too;
+        `is_clock_sure` whether the clock is known to be right.
+        """
         self._meters = meters
         self._grid = grid
         self._monotonic = monotonic
         self._next_seq = next_seq
         self._accept = accept
         self._all_points = all_points
+        self._is_clock_sure = is_clock_sure
         self.last_tick_at = monotonic()
         """When the last tick was executed (monotonic), whether or not a meter answered."""
 
@@ -117,6 +121,8 @@ class BusSampler:
     async def _read(self, meter: SampledMeter, tick: Tick, until: float) -> Reading:
         start_error_s = self._grid.late_s(tick)
         quality = Quality.CLOCK_STEP if tick.stepped_s else Quality.GOOD
+        if not self._is_clock_sure():
+            quality |= Quality.CLOCK_UNSYNC
         if start_error_s > LATE_SHARE * self._grid.interval_s:
             quality |= Quality.LATE
         started = self._monotonic()

@@ -119,6 +119,13 @@ class SamplingTable(Table, frozen=True, kw_only=True):
     interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=60)] = 4.0
 
 
+class ClockTable(Table, frozen=True, kw_only=True):
+    """How it is known that this machine's clock is right."""
+
+    synchronized_file: Path | None = None
+    """A file that is there once the clock has been set; unset: it is always believed."""
+
+
 class _File(Table, frozen=True, kw_only=True):
     site: SiteTable
     meter: Annotated[tuple[MeterTable, ...], msgspec.Meta(min_length=1)]
@@ -129,6 +136,7 @@ class _File(Table, frozen=True, kw_only=True):
     guard: GuardTable = GuardTable()
     baseline: BaselineTable = BaselineTable()
     sampling: SamplingTable = SamplingTable()
+    clock: ClockTable = ClockTable()
 
 
 class Settings(Table, frozen=True, kw_only=True):
@@ -146,6 +154,7 @@ class Settings(Table, frozen=True, kw_only=True):
     guard: GuardTable
     baseline: BaselineTable
     sampling: SamplingTable
+    clock: ClockTable
 
     @property
     def site_meter(self) -> MeterTable:
@@ -178,6 +187,7 @@ def load(path: Path) -> Settings:
         guard=file.guard,
         baseline=file.baseline,
         sampling=file.sampling,
+        clock=file.clock,
     )
     _check(settings, str(path))
     return settings

@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 
 from doorway import sd_notify
+from doorway.clock import clock_check
 from oadr.opt import Availability
 from oadr.vocabulary import OptType
 from ven import control, describe
@@ -21,6 +22,7 @@ from ven.client import Seal, VtnClient
 from ven.config import Settings
 from ven.credentials import Credentials, push_context, read_credentials, tls_context
 from ven.errors import NotRegistered, RegistrationEnded, StateFault
+from ven.event_clock import EventClock, StepWatch
 from ven.eventdesk import EventDesk
 from ven.line import Line
 from ven.node import NodeLink
@@ -41,6 +43,8 @@ AFTER_FAULT_S = 2.0
 """How long to wait before work goes on for which the disk had no room."""
 LOOK_S = 30.0
 """The longest wait for an instant: a clock that is set meanwhile moves it."""
+LOOK_UNSURE_S = 1.0
+"""The same while our clock is not known to be right, and so is sure to be set."""
 
 
 def utc_now() -> datetime:
@@ -132,18 +136,34 @@ class Agent:
             now=now,
             monotonic=time.monotonic,
         )
+        self._event_clock = EventClock(
+            now=now,
+            is_sure=clock_check(settings.clock.synchronized_file),
+            vtn_ahead_s=lambda: client.clock_offset_s,
+        )
         self._node = NodeLink(
             settings.node.socket, next_version=state.next_plan_version, draw=random.random
         )
         self._outbox = Outbox(state, self._line)
         self._desk = EventDesk(
-            settings, state, self._outbox, override=lambda: self._node.override, now=now
+            settings,
+            state,
+            self._outbox,
+            override=lambda: self._node.override,
+            now=self._event_clock.now,
         )
         self._registrar = Registrar(
             settings, state, self._line, fingerprint=credentials.fingerprint, now=now
         )
         self._reporting = Reporting(
-            settings, state, self._line, self._outbox, node=self._node, desk=self._desk, now=now
+            settings,
+            state,
+            self._line,
+            self._outbox,
+            node=self._node,
+            desk=self._desk,
+            now=now,
+            event_clock=self._event_clock,
         )
         self._schedules = Schedules(settings, state, self._outbox, now=now)
         self._reception = Reception(state, self._registrar, self._desk, self._reporting)
@@ -180,10 +200,12 @@ class Agent:
             seen = self._desk.changed.rings
             self._desk.forget_over()
             self._desk.mind_override()
-            self._node.set_plan(self._desk.plan())
+            self._node.set_plan(self._event_clock.on_our_clock(self._desk.plan()))
             next_at = self._desk.next_change_at()
-            wait_s = (next_at - self._now()).total_seconds() if next_at is not None else LOOK_S
-            await self._desk.changed.wait(seen, at_most_s=min(max(wait_s, 0.0), LOOK_S))
+            now = self._event_clock.now()
+            wait_s = (next_at - now).total_seconds() if next_at is not None else LOOK_S
+            most_s = LOOK_S if self._event_clock.is_sure else LOOK_UNSURE_S
+            await self._desk.changed.wait(seen, at_most_s=min(max(wait_s, 0.0), most_s))
 
     async def _mind_overrides(self) -> None:
         while True:
@@ -236,7 +258,14 @@ class Agent:
             reception=self._reception,
             schedules=self._schedules,
         )
-        return Poller(self._settings, self._state, self._line, rooms)
+        watch = StepWatch(now=self._now, monotonic=self._monotonic)
+        return Poller(
+            self._settings,
+            self._state,
+            self._line,
+            rooms,
+            has_clock_stepped=watch.has_stepped,
+        )
 
     async def _until_ended(self, seen: int) -> None:
         await self._end.wait(seen)
@@ -261,7 +290,7 @@ class Agent:
                     ),
                 )
             case control.AskEvents():
-                return describe.events(self._state, self._now())
+                return describe.events(self._state, self._event_clock.now())
             case control.AskOpt(event_id=event_id):
                 known = self._desk.opt(
                     event_id,

@@ -71,6 +71,13 @@ class NodeSettings(Exact, frozen=True, kw_only=True):
     socket: Path
 
 
+class ClockSettings(Exact, frozen=True, kw_only=True):
+    """How it is known that this machine's clock is right."""
+
+    synchronized_file: Path | None = None
+    """A file that is there once the clock has been set; unset: it is always believed."""
+
+
 class PushSettings(Exact, frozen=True, kw_only=True):
     """Where the VTN brings its messages, instead of being polled for them (HTTP push)."""
 
@@ -226,6 +233,7 @@ class Settings(Exact, frozen=True, kw_only=True):
     opt: OptSettings = OptSettings()
     push: PushSettings | None = None
     signature: SignatureSettings = SignatureSettings()
+    clock: ClockSettings = ClockSettings()
 
 
 def load(path: Path) -> Settings:

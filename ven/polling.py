@@ -59,13 +59,16 @@ class Poller:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
+        has_clock_stepped: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`has_clock_stepped`: whether our clock was set since that was asked last."""
         self._settings = settings
         self._state = state
         self._line = line
         self._rooms = rooms
         self._sleep = sleep
         self._draw = draw
+        self._has_clock_stepped = has_clock_stepped
         self._refusals = 0
 
     async def run(self) -> None:
@@ -77,6 +80,10 @@ class Poller:
         in_a_row = 0
         while True:
             in_a_row = in_a_row + 1 if await self.poll() else 0
+            if self._has_clock_stepped():
+                # By the clock as it was, events may have been over, and so forgotten, too early.
+                log.warning("clock_was_set")
+                await self.request_events(answer_all=False)
             if in_a_row % MOST_IN_A_ROW == 0:
                 await self._sleep(self._pause_s())
 

@@ -397,7 +397,7 @@ class StatusReporter:
 
     def _note(self, now_s: float) -> None:
         site = self._reporting.settings.site
-        asked = step_at(self._reporting.desk.steps(), self._reporting.now())
+        asked = step_at(self._reporting.desk.steps(), self._reporting.event_clock.now())
         said = telemetry.resource_status(self._reporting.node.status, site, asked)
         if not self._changes or self._changes[-1][1] != said:
             self._changes.append((now_s, said))
@@ -450,7 +450,7 @@ class CurtailmentReporter:
 
     def _due(self) -> list[str]:
         """Running events once in each report back duration, events that are over every time."""
-        now = self._reporting.now()
+        now = self._reporting.event_clock.now()
         due = []
         for known in self._reporting.state.events().values():
             if known.reported or known.response_code != "200" or known.ramps_at > now:
@@ -463,7 +463,7 @@ class CurtailmentReporter:
     async def _report(self, event_id: str) -> None:
         node, desk = self._reporting.node, self._reporting.desk
         try:
-            found = await node.curtailment(event_id)
+            found = self._reporting.event_clock.off_our_clock(await node.curtailment(event_id))
         except NodeRefused:
             self._give_up_when_late(event_id)
             return
@@ -491,11 +491,11 @@ class CurtailmentReporter:
     def _give_up_when_late(self, event_id: str) -> None:
         known = self._reporting.state.events().get(event_id)
         end = known.ends_at if known is not None else None
-        if end is not None and self._reporting.now() > end + UNKNOWN_AFTER:
+        if end is not None and self._reporting.event_clock.now() > end + UNKNOWN_AFTER:
             self._reporting.desk.close(event_id)
 
     def _now_s(self) -> float:
-        return self._reporting.now().timestamp()
+        return self._reporting.event_clock.now().timestamp()
 
 
 class HistoryReporter:

@@ -34,6 +34,7 @@ from ven import offers, telemetry
 from ven.bell import Bell
 from ven.config import Settings
 from ven.errors import Declined, NotRegistered, TurnedAway, Unusable
+from ven.event_clock import EventClock
 from ven.eventdesk import EventDesk
 from ven.identifiers import new_id
 from ven.line import Line
@@ -82,6 +83,7 @@ class Reporting:
         node: Node,
         desk: EventDesk,
         now: Callable[[], datetime],
+        event_clock: EventClock | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -90,6 +92,10 @@ class Reporting:
         self.node = node
         self.desk = desk
         self.now = now
+        """By what readings go by."""
+        self.event_clock = event_clock or EventClock(
+            now=now, is_sure=lambda: True, vtn_ahead_s=lambda: None
+        )
         self.sleep = sleep
         self._draw = draw
         self._line = line

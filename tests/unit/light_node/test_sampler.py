@@ -69,6 +69,17 @@ async def test_each_tick_gives_one_row_per_meter_counted_without_a_gap(clock):
     assert rows[0].took_s == pytest.approx(0.1)
 
 
+async def test_readings_say_when_the_clock_is_a_guess(clock):
+    bench = Bench(clock, "site")
+    bench.sampler._is_clock_sure = lambda: False
+    (row,) = await bench.tick()
+    assert row.quality == Quality.CLOCK_UNSYNC
+
+    bench.sampler._is_clock_sure = lambda: True
+    (row,) = await bench.tick()
+    assert row.quality == Quality.GOOD
+
+
 async def test_a_silent_meter_leaves_a_row_that_says_so(clock):
     bench = Bench(clock, "site")
     bench.sources["site"].fault = MeterSilent("silent.")
