@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is fuzzed: each target takes any bytes, and lets out no fault but those it promises.
 
-parse       oadr.parse: a message, Refused or InvalidContent; what it reads can be built again
+parse       oadr.parse: a message, Refused or InvalidContent; what it reads reads back the same
 signature   a signed message, altered: refused, or it says just what was signed
 gateway     the whole VTN behind its listener: an answer that is no 5xx, and OpenADR if it is a 200
 front       the header of a TLS front: a certificate, or NotShown
@@ -29,7 +29,7 @@ from ems_bridge.messages import decode, encode
 from light_node import settings as node_settings
 from light_node.errors import LightNodeFault
 from light_node.local import Answer, AnyAnswer, AnyRequest, LocalServer, Status
-from oadr.errors import InvalidContent, Refused
+from oadr.errors import InvalidContent, Refused, Unbuildable
 from oadr.event import RequestEvent
 from oadr.opt import CancelOpt
 from oadr.poll import Poll
@@ -74,9 +74,14 @@ def _parse(_folder: Path) -> Target:
     def take(body: bytes) -> None:
         try:
             message = oadr.parse(body)
+            built = oadr.build(message)
         except (Refused, InvalidContent):
             return
-        again = oadr.parse(oadr.build(message))
+        except Unbuildable as error:
+            if "is not a URI" not in str(error):  # the schema admits more of them than we write
+                raise
+            return
+        again = oadr.parse(built)
         if again != message:
             raise AssertionError(f"{message} reads back as {again}")
 
