@@ -48,7 +48,7 @@ from light_node.local import (
 from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
-from light_node.quality import FROZEN_S, FROZEN_TICKS, Judge, Quality, is_usable, to_text
+from light_node.quality import FROZEN_TICKS, Judge, Quality, is_usable, to_text
 from light_node.reading import QUARTER_S, Reading
 from light_node.recorder import Recorder
 from light_node.ring import QUARTERS_KEPT_S, Columns, Ring
@@ -343,6 +343,11 @@ class Node:
 
     def _troubles(self) -> tuple[str, ...]:
         sentences = [self._recorder.trouble]
+        sentences += [
+            f"Meter {name} is not to be believed: {to_text(seen.last.quality)}."
+            for name, seen in self._recorder.seen.items()
+            if seen.last is not None and not is_usable(seen.last.quality)
+        ]
         if not self._is_clock_sure():
             sentences.append("The clock has not been set since the start; readings say so.")
         return tuple(filter(None, sentences))
@@ -461,7 +466,6 @@ class Node:
     def _make_samplers(self) -> list[BusSampler]:
         """One per bus; on each the site's meter first."""
         seq = count(1)
-        patience = max(FROZEN_TICKS, math.ceil(FROZEN_S / self._settings.sampling.interval_s))
         buses: dict[str, tuple[Bus, list[SampledMeter]]] = {}
         ordered = sorted(
             zip(self._settings.meters, self._settings.profiles, strict=True),
@@ -471,7 +475,8 @@ class Node:
             bus = make_bus(meter, profile)
             _, meters = buses.setdefault(bus.name, (bus, []))
             source = make_meter(meter, profile, buses[bus.name][0])
-            judge = Judge(ranges=source.ranges, frozen_after=patience)
+            repeats = math.ceil(meter.frozen_s / self._settings.sampling.interval_s)
+            judge = Judge(ranges=source.ranges, frozen_after=max(FROZEN_TICKS, repeats))
             meters.append(SampledMeter(id=meter.id, source=source, judge=judge))
         return [
             BusSampler(

@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-FROZEN_TICKS = 5
-FROZEN_S = 20.0
-"""A meter that renews its values once a second repeats itself on a faster grid: no frozen one."""
+FROZEN_TICKS = 2
+FROZEN_EVIDENCE = 8
+"""Repeated values it takes to call a meter frozen: four values twice, or two values four times."""
+_DISTRUSTED = 5
+"""So many energy counters that cannot follow the last one are left out, then believed."""
 _PHASES = ("active_power_l1", "active_power_l2", "active_power_l3")
 
 
@@ -69,7 +71,7 @@ class Judge:
     ranges: Mapping[str, tuple[float, float]]
     """Point name -> lowest and highest possible value (SI units)."""
     frozen_after: int = FROZEN_TICKS
-    """So many repetitions of all voltages to the last bit are borne."""
+    """Fewer repetitions of all voltages to the last bit are borne: the meter may be slow."""
     energy_step_limit_wh: float = 1e6
     """A counter that jumps further than this between two readings is not believed."""
 
@@ -107,7 +109,9 @@ class Judge:
             return False
         self._repeats = self._repeats + 1 if pattern == self._pattern else 0
         self._pattern = pattern
-        return self._repeats > self.frozen_after
+        return (
+            self._repeats >= self.frozen_after and self._repeats * len(pattern) >= FROZEN_EVIDENCE
+        )
 
     def _believes(self, energy_wh: float) -> bool:
         last = self._energy_wh
@@ -116,7 +120,7 @@ class Judge:
             return True
         # A counter that rolled over or was exchanged stays low; a garbled reading does not.
         self._distrusted += 1
-        if self._distrusted > FROZEN_TICKS:
+        if self._distrusted > _DISTRUSTED:
             self._energy_wh, self._distrusted = energy_wh, 0
             return True
         return False

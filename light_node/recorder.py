@@ -30,6 +30,10 @@ class LastSeen:
     def online(self) -> bool:
         return self.last is not None and not self.last.quality & (Quality.COMM | Quality.MISSED)
 
+    @property
+    def usable(self) -> bool:
+        return self.last is not None and is_usable(self.last.quality)
+
 
 class Recorder:
     """Between the samplers, which must not wait, and the ring, which may take its time."""
@@ -47,7 +51,7 @@ class Recorder:
         changed: Callable[[], None],
     ) -> None:
         """`is_pressing` says whether each reading is to be committed at once; `changed` is
-        called when a meter or the disk falls out or comes back.
+        called when a meter or the disk falls out, is not to be believed, or comes back.
         """
         self._ring = ring
         self._disk = disk
@@ -69,7 +73,7 @@ class Recorder:
     def accept(self, reading: Reading) -> None:
         """Take one reading; never waits."""
         seen = self.seen[reading.meter]
-        was_online = seen.online
+        was = seen.online, seen.usable
         seen.last = reading
         if reading.watts is not None and is_usable(reading.quality):
             seen.last_good = reading
@@ -78,7 +82,7 @@ class Recorder:
         self._waiting.append(reading)
         if self._is_pressing() or self._monotonic() - self._oldest_at >= self._commit_s:
             self._due.set()
-        if seen.online != was_online:
+        if (seen.online, seen.usable) != was:
             self._changed()
 
     def hurry(self) -> None:

@@ -17,7 +17,7 @@ import structlog
 
 from light_node.errors import MeterFault, MeterSilent
 from light_node.grid import Grid, Tick, ticks
-from light_node.quality import Judge, Quality
+from light_node.quality import Judge, Quality, is_usable, to_text
 from light_node.reading import Reading
 
 log = structlog.get_logger()
@@ -142,10 +142,10 @@ class BusSampler:
             )
         took_s = self._monotonic() - started
         meter.breaker.after_answer()
-        self._tell(meter, "")
         values, judged = meter.judge.judge(raw)
         if "active_power" not in values:
             judged |= Quality.IMPLAUSIBLE
+        self._tell(meter, "" if is_usable(judged) else f"what it says is {to_text(judged)}.")
         return self._row(
             meter,
             tick.k,

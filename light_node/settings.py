@@ -78,6 +78,8 @@ class MeterTable(Table, frozen=True, kw_only=True):
     """The meter counts consumption as negative: its clamps were put on the wrong way round."""
     ct_ratio: Positive = 1.0
     """Current transformer ratio, if the meter does not know it."""
+    frozen_s: Positive = 8.0
+    """A meter whose values all stand still for so long is not believed; more for a slow one."""
 
 
 class MqttTable(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from light_node.quality import FROZEN_TICKS, Judge, Quality, from_text, is_usable, to_text
+from light_node.quality import Judge, Quality, from_text, is_usable, to_text
 
 
 @given(st.integers(min_value=0, max_value=1023))
@@ -49,13 +49,31 @@ def test_another_value_out_of_range_spoils_only_itself():
 
 def test_a_meter_that_repeats_its_voltage_to_the_last_bit_is_stale():
     judge = Judge(ranges={})
+    frozen = {"active_power": 5.0, "frequency": 50.01234} | {
+        f"voltage_l{n}": 230.123456 + n for n in (1, 2, 3)
+    }
+
+    qualities = [judge.judge(frozen)[1] for _ in range(4)]
+
+    # The third one within 12 s on a grid of 4 s, wherever between two ticks it froze.
+    assert qualities == [Quality.GOOD, Quality.GOOD, Quality.STALE, Quality.STALE]
+    assert judge.judge(frozen | {"voltage_l1": 230.123457})[1] == Quality.GOOD
+
+
+def test_the_fewer_values_a_meter_has_the_longer_it_may_repeat_itself():
+    judge = Judge(ranges={})
     frozen = {"active_power": 5.0, "voltage_l1": 230.123456}
 
-    qualities = [judge.judge(frozen)[1] for _ in range(FROZEN_TICKS + 2)]
+    qualities = [judge.judge(frozen)[1] for _ in range(9)]
 
-    assert qualities[:-1] == [Quality.GOOD] * (FROZEN_TICKS + 1)
-    assert qualities[-1] == Quality.STALE
-    assert judge.judge(frozen | {"voltage_l1": 230.123457})[1] == Quality.GOOD
+    assert qualities == [Quality.GOOD] * 8 + [Quality.STALE]
+
+
+def test_a_meter_may_be_slower_than_the_grid():
+    judge = Judge(ranges={}, frozen_after=5)
+    frozen = {f"voltage_l{n}": 230.123456 + n for n in (1, 2, 3)}
+
+    assert [judge.judge(frozen)[1] for _ in range(6)] == [Quality.GOOD] * 5 + [Quality.STALE]
 
 
 def test_a_voltage_in_tenths_may_repeat_itself():
@@ -83,6 +101,6 @@ def test_a_counter_that_falls_is_not_believed_until_it_stays_down():
     assert garbled == ({"active_power": 1.0}, Quality.PARTIAL)
     assert judge.judge({"active_power": 1.0, "energy_import": 5001.0})[1] == Quality.GOOD
 
-    exchanged = [judge.judge({"energy_import": 7.0 + n})[0] for n in range(FROZEN_TICKS + 1)]
-    assert exchanged[:-1] == [{}] * FROZEN_TICKS
-    assert exchanged[-1] == {"energy_import": 7.0 + FROZEN_TICKS}
+    exchanged = [judge.judge({"energy_import": 7.0 + n})[0] for n in range(6)]
+    assert exchanged[:-1] == [{}] * 5
+    assert exchanged[-1] == {"energy_import": 12.0}

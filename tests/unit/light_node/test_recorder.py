@@ -155,6 +155,19 @@ async def test_a_meter_that_falls_silent_or_comes_back_is_told_once(bench):
     assert bench.changes == 3
 
 
+async def test_a_meter_that_is_not_to_be_believed_is_told_once(bench):
+    bench.accept()
+    changes = bench.changes
+    bench.accept(5.0, Quality.STALE)
+    bench.accept(5.0, Quality.STALE)
+    assert bench.changes == changes + 1
+    assert bench.recorder.seen["site"].online
+    assert not bench.recorder.seen["site"].usable
+
+    bench.accept()
+    assert bench.changes == changes + 2
+
+
 async def test_a_disk_that_refuses_is_told_until_it_takes_readings_again(bench, monkeypatch):
     def refuse(readings, *, now):
         raise RingFault("no room.")

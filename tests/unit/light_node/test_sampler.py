@@ -80,6 +80,18 @@ async def test_readings_say_when_the_clock_is_a_guess(clock):
     assert row.quality == Quality.GOOD
 
 
+async def test_a_meter_that_is_not_believed_is_complained_about_until_it_is(clock):
+    bench = Bench(clock, "site")
+    (meter,) = bench.sampler._meters
+    bench.sources["site"].watts = float("nan")
+    await bench.tick()
+    assert meter.complaint == "what it says is implausible."
+
+    bench.sources["site"].watts = 5.0
+    await bench.tick()
+    assert meter.complaint == ""
+
+
 async def test_a_silent_meter_leaves_a_row_that_says_so(clock):
     bench = Bench(clock, "site")
     bench.sources["site"].fault = MeterSilent("silent.")
