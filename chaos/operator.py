@@ -6,6 +6,7 @@ goes on from what it finds, as people do.
 """
 
 import random
+import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -36,6 +37,8 @@ class BusyOperator:
         self.acts = 0
         """Acknowledged."""
         self.unanswered = 0
+        self.acting = threading.Event()
+        """Set while an act has been sent and is not answered yet."""
 
     @property
     def unsure(self) -> bool:
@@ -95,11 +98,14 @@ class BusyOperator:
         self._do(lambda: self._client.post("events", event_id, "cancel", into=EventView), event_id)
 
     def _do(self, act: Callable[[], EventView], event_id: str) -> None:
+        self.acting.set()
         try:
             found = act()
         except RefusedByVtn:
             self.unanswered += 1  # 503: nothing was stored, or so it says; we shall look
             return
+        finally:
+            self.acting.clear()
         self._unsure.discard(event_id)
         self._note(found)
 

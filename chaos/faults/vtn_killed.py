@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VTN is killed (-9) again and again while reports come in and events are published.
 
-Half of the moments are random, a quarter come as soon as the database is written to, and a quarter
-when the VTN has answered but the answer has not arrived (the proxy keeps it).
+A quarter of the moments each: at random; as soon as the database is written to; while an act of the
+operator is under way; and when the VTN has answered but the answer has not arrived (the proxy keeps
+it).
 """
 
 import asyncio
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from chaos.operator import BusyOperator
 from chaos.program import Program
 from chaos.proxy import Direction, FaultProxy
 from chaos.scene import scene
@@ -24,6 +26,9 @@ _LULL_S = 0.7
 """Between a recovery and the next kill there is at most so much."""
 _PATIENCE_S = 2.0
 """For an aimed moment; then it is a random one."""
+
+_ACT_S = 0.03
+"""About as long as an act of the operator takes."""
 
 Kill = Callable[[Program], None]
 """Waits for its moment, and kills."""
@@ -52,6 +57,8 @@ async def _killed(bench: Bench, database: str, as_written: Kill) -> Outcome:
                 await asyncio.sleep(bench.chance.uniform(0, _LULL_S))
                 if number % 4 == 1:
                     await asyncio.to_thread(as_written, vtn)
+                elif number % 4 == 2:
+                    await asyncio.to_thread(_as_ordered, vtn, stage.operator, bench)
                 elif number % 4 == 3:
                     await asyncio.to_thread(_as_answered, vtn, line)
                 vtn.kill()
@@ -83,6 +90,13 @@ def _as_committed(vtn: Program, line: FaultProxy, bench: Bench) -> None:
     """Kill when COMMIT is on its way to PostgreSQL, or when its confirmation is on its way back."""
     direction = bench.chance.choice(tuple(Direction))
     _kill_at(vtn, line, lambda way, chunk: way is direction and b"COMMIT" in chunk)
+
+
+def _as_ordered(vtn: Program, operator: BusyOperator | None, bench: Bench) -> None:
+    """Kill in the middle of a publication, a change or a cancellation."""
+    if operator is not None and operator.acting.wait(_PATIENCE_S):
+        time.sleep(bench.chance.uniform(0, _ACT_S))
+    vtn.signal(signal.SIGKILL)
 
 
 def _as_answered(vtn: Program, line: FaultProxy) -> None:
