@@ -37,12 +37,24 @@ from vtn.records import (
     Reports,
     RequestRecord,
     RequestState,
+    RolledSeries,
     Series,
     Ven,
 )
 from vtn.services.office import Office, known_ven
 from vtn.services.report import CURTAILMENT, HISTORY, METADATA
-from vtn.store import audit, events, groups, line, measurements, opts, outbox, reports, vens
+from vtn.store import (
+    audit,
+    events,
+    groups,
+    line,
+    measurements,
+    opts,
+    outbox,
+    reports,
+    rollups,
+    vens,
+)
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST = 255
@@ -432,13 +444,31 @@ class Desk:
     ) -> Series:
         """Stored values of one point in [starts_at, ends_at). Raises Unknown for VEN or point."""
         async with self._office.store.read() as connection:
-            await known_ven(connection, ven_id)
-            point = await measurements.find(connection, ven_id, r_id, facet)
-            if point is None:
-                raise Unknown(f"The VEN '{ven_id}' has reported nothing under the rID '{r_id}'.")
+            point = await _known_point(connection, ven_id, r_id, facet)
             return await measurements.read(
                 connection, point, starts_at.timestamp(), ends_at.timestamp()
             )
+
+    async def rollups(
+        self, ven_id: str, r_id: str, starts_at: datetime, ends_at: datetime, *, facet: str = ""
+    ) -> RolledSeries:
+        """The quarter hours of one point that begin in [starts_at, ends_at). Raises Unknown."""
+        async with self._office.store.read() as connection:
+            point = await _known_point(connection, ven_id, r_id, facet)
+            span = starts_at.timestamp(), ends_at.timestamp()
+            return await rollups.read_all(connection, point, *span)
+
+    async def without_samples(
+        self, ven_id: str, r_id: str, starts_at: datetime, ends_at: datetime, *, facet: str = ""
+    ) -> int:
+        """Of how many quarter hours in [starts_at, ends_at) only the rollup is left.
+
+        Raises Unknown.
+        """
+        async with self._office.store.read() as connection:
+            point = await _known_point(connection, ven_id, r_id, facet)
+            span = starts_at.timestamp(), ends_at.timestamp()
+            return await rollups.without_samples(connection, point, *span)
 
     async def curtailment_inputs(self, event_id: str, ven_id: str) -> CurtailmentInputs:
         """What is stored about an event at one of its VENs, over its active period until now."""
@@ -811,6 +841,14 @@ async def _registered(connection: AsyncConnection, ven_id: str) -> Ven:
     if not ven.registered:
         raise Conflict(f"The VEN '{ven_id}' is not registered; it has to register first.")
     return ven
+
+
+async def _known_point(connection: AsyncConnection, ven_id: str, r_id: str, facet: str) -> Point:
+    await known_ven(connection, ven_id)
+    point = await measurements.find(connection, ven_id, r_id, facet)
+    if point is None:
+        raise Unknown(f"The VEN '{ven_id}' has reported nothing under the rID '{r_id}'.")
+    return point
 
 
 async def _known_group(connection: AsyncConnection, group_id: str) -> Group:

@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measurements as files: CSV, and Parquet where pyarrow is installed.
 
-Both have the same columns: ven_id, r_id, facet, starts_at (UTC), value, unit, quality. A file is
-whole or not there: it is written beside its place and moved there at the end.
+Both have the same columns: ven_id, r_id, facet, starts_at (UTC), value, unit, quality. Quarter
+hours, whose value is the mean, have also minimum, maximum, energy_wh, count and covered_s. A file
+is whole or not there: it is written beside its place and moved there at the end.
 """
 
 import contextlib
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import repeat
 from pathlib import Path
 from typing import Final, Literal
 
 from vtn.errors import ExportFault
-from vtn.views import Measurements
+from vtn.views import Measurements, Resolution
 
 COLUMNS: Final = ("ven_id", "r_id", "facet", "starts_at", "value", "unit", "quality")
-HEAD: Final = ",".join(COLUMNS) + "\r\n"
+OF_QUARTERS: Final = ("minimum", "maximum", "energy_wh", "count", "covered_s")
 Format = Literal["csv", "parquet"]
+
+
+def head(resolution: Resolution) -> str:
+    """The first line of a CSV."""
+    columns = COLUMNS if resolution == "raw" else (*COLUMNS, *OF_QUARTERS)
+    return ",".join(columns) + "\r\n"
 
 
 def csv_lines(part: Measurements) -> Iterator[str]:
@@ -27,16 +35,20 @@ def csv_lines(part: Measurements) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.writer(line)
     point = part.point
-    for at, value, quality in zip(part.starts_at, part.values, part.quality, strict=True):
+    quarters = zip(*_of_quarters(part), strict=True) if part.resolution != "raw" else repeat(())
+    for at, value, quality, more in zip(
+        part.starts_at, part.values, part.quality, quarters, strict=False
+    ):
         writer.writerow(
             (
                 _safe(point.ven_id),
                 _safe(point.r_id),
                 _safe(point.facet),
                 _instant(at),
-                "" if value is None else repr(value),
+                _number(value),
                 point.unit,
                 _safe(quality),
+                *map(_number, more),
             )
         )
         yield line.getvalue()
@@ -64,8 +76,9 @@ def write(parts: Iterable[Measurements], out: Path, *, format_: Format) -> int:
 def _csv(parts: Iterable[Measurements], file: Path) -> int:
     count = 0
     with file.open("w", encoding="utf-8", newline="") as out:
-        out.write(HEAD)
         for part in parts:
+            if not out.tell():
+                out.write(head(part.resolution))
             out.writelines(csv_lines(part))
             count += len(part.values)
     return count
@@ -79,32 +92,55 @@ def _parquet(parts: Iterable[Measurements], file: Path) -> int:
         raise ExportFault(
             "Parquet needs pyarrow; install it with: pip install 'demandflex[parquet]'"
         ) from None
-    kinds = (
-        pa.string(),
-        pa.string(),
-        pa.string(),
-        pa.timestamp("us", tz="UTC"),
-        pa.float64(),
-        pa.string(),
-        pa.string(),
-    )
-    schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
-    count = 0
-    with parquet.ParquetWriter(file, schema) as out:
+    kinds = {
+        "ven_id": pa.string(),
+        "r_id": pa.string(),
+        "facet": pa.string(),
+        "starts_at": pa.timestamp("us", tz="UTC"),
+        "value": pa.float64(),
+        "unit": pa.string(),
+        "quality": pa.string(),
+        "minimum": pa.float64(),
+        "maximum": pa.float64(),
+        "energy_wh": pa.float64(),
+        "count": pa.int64(),
+        "covered_s": pa.int64(),
+    }
+    count, writer = 0, None
+    with contextlib.ExitStack() as exits:
         for part in parts:
             point, length = part.point, len(part.values)
-            columns = (
-                [point.ven_id] * length,
-                [point.r_id] * length,
-                [point.facet] * length,
-                [round(at * 1e6) for at in part.starts_at],
-                part.values,
-                [point.unit] * length,
-                part.quality,
+            columns = dict(
+                zip(
+                    COLUMNS,
+                    (
+                        [point.ven_id] * length,
+                        [point.r_id] * length,
+                        [point.facet] * length,
+                        [round(at * 1e6) for at in part.starts_at],
+                        part.values,
+                        [point.unit] * length,
+                        part.quality,
+                    ),
+                    strict=True,
+                )
             )
-            out.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True)), schema=schema))
+            if part.resolution != "raw":
+                columns |= dict(zip(OF_QUARTERS, _of_quarters(part), strict=True))
+            schema = pa.schema([(name, kinds[name]) for name in columns])
+            if writer is None:
+                writer = exits.enter_context(parquet.ParquetWriter(file, schema))
+            writer.write_table(pa.table(columns, schema=schema))
             count += length
     return count
+
+
+def _of_quarters(part: Measurements) -> Sequence[Sequence[float | None]]:
+    return part.minimum, part.maximum, part.energy_wh, part.counts, part.covered_s
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else repr(value)
 
 
 def _instant(at: float) -> str:

@@ -11,6 +11,7 @@ from oadr.event import Event
 from oadr.opt import CreateOpt
 from oadr.report import Report, ReportRequest
 from oadr.vocabulary import OptType
+from vtn.rollups import Rollup
 from vtn.tally import NOTHING_YET, Tally
 
 
@@ -210,6 +211,16 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.starts_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledSeries:
+    """Quarter hours of one point, ascending."""
+
+    point: Point
+    starts_at: tuple[int, ...]
+    """Seconds since 1970 (UTC), whole quarter hours."""
+    rollups: tuple[Rollup, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ Power is in W, positive for consumption, lengths are in seconds, instants are UT
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -385,6 +385,9 @@ class Reports(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+Resolution = Literal["raw", "15min"]
+
+
 class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     """Stored values as columns of equal length, ascending."""
 
@@ -392,16 +395,46 @@ class Measurements(msgspec.Struct, frozen=True, kw_only=True):
     starts_at: list[float]
     """Seconds since 1970 (UTC)."""
     values: list[float | None]
-    """In the point's unit; None where the VEN had no valid value."""
+    """In the point's unit; None where the VEN had no valid value. Of quarter hours the mean."""
     quality: list[str]
+    """Of quarter hours the worst word."""
+    resolution: Resolution = "raw"
+    """As measured, or rolled up to quarter hours; only then the columns below are filled."""
+    without_samples: int = 0
+    """Quarter hours of which only the rollup is left: they are missing in what is raw."""
+    minimum: list[float | None] = []
+    maximum: list[float | None] = []
+    energy_wh: list[float | None] = []
+    """Of a power in W: its mean times the time covered; else None."""
+    counts: list[int] = []
+    """Usable values in the quarter hour."""
+    covered_s: list[int] = []
+    """For how many seconds of it they speak."""
 
     @classmethod
-    def of(cls, series: records.Series) -> Self:
+    def of(cls, series: records.Series, *, without_samples: int = 0) -> Self:
         return cls(
             point=series.point,
             starts_at=list(series.starts_at),
             values=[None if math.isnan(value) else value for value in series.values],
             quality=list(series.quality),
+            without_samples=without_samples,
+        )
+
+    @classmethod
+    def rolled(cls, series: records.RolledSeries) -> Self:
+        found, is_power = series.rollups, series.point.unit in ("W", "J/s")
+        return cls(
+            point=series.point,
+            starts_at=list(map(float, series.starts_at)),
+            values=[one.mean for one in found],
+            quality=[one.quality for one in found],
+            resolution="15min",
+            minimum=[one.minimum for one in found],
+            maximum=[one.maximum for one in found],
+            energy_wh=[one.energy_wh if is_power else None for one in found],
+            counts=[one.usable for one in found],
+            covered_s=[one.covered_s for one in found],
         )
 
 

@@ -2,7 +2,7 @@
 """vtn curtailment, report, measurements, audit: what came of it."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -16,10 +16,13 @@ from vtn.errors import Invalid
 from vtn.operator_client import OperatorClient
 from vtn.orders import ReportOrder
 from vtn.spoken_times import instant
-from vtn.views import EventCurtailment, Measurements, Reports
+from vtn.views import EventCurtailment, Measurements, Reports, Resolution
 
-STRETCH: Final = timedelta(days=1)
-"""Measurements are fetched and written a day at a time: 21 600 values at 4 s."""
+STRETCHES: Final[Mapping[Resolution, timedelta]] = {
+    "raw": timedelta(days=1),
+    "15min": timedelta(days=28),
+}
+"""What is fetched and written at a time: 21 600 values at 4 s, 2 688 quarter hours."""
 
 
 @click.group(cls=Door, epilog=example("vtn curtailment show EVENT"))
@@ -123,6 +126,8 @@ def measurements_list(vtn: OperatorClient, *, ven_id: str, as_json: bool) -> Non
         "vtn measurements export --ven hq --rid P --from now-1h --to now -o hq.csv",
         "vtn measurements export --ven hq --rid P --from 2026-11-01T00:00Z \\",
         "    --to 2026-12-01T00:00Z --format parquet -o november.parquet",
+        "vtn measurements export --ven hq --rid P --from 2026-01-01T00:00Z \\",
+        "    --to 2027-01-01T00:00Z --resolution 15min -o 2026.csv",
     ),
 )
 @click.option("--ven", required=True, help="Of this VEN.")
@@ -130,6 +135,13 @@ def measurements_list(vtn: OperatorClient, *, ven_id: str, as_json: bool) -> Non
 @click.option("--facet", default="", help="Of a status report: online, manualOverride ...")
 @click.option("--from", "from_", required=True, help="ISO 8601 with Z, or now-1h.")
 @click.option("--to", default="now", show_default=True, help="Up to here, exclusive.")
+@click.option(
+    "--resolution",
+    type=click.Choice(get_args(Resolution)),
+    default="raw",
+    show_default=True,
+    help="As measured, or rolled up to quarter hours.",
+)
 @click.option(
     "--format",
     "format_",
@@ -147,6 +159,7 @@ def measurements_export(
     facet: str,
     from_: str,
     to: str,
+    resolution: Resolution,
     format_: export.Format,
     out: Path,
     as_json: bool,
@@ -158,11 +171,14 @@ def measurements_export(
     if ends_at <= starts_at:
         raise Invalid("--to: this is not after --from; give a later time.")
 
+    gone = 0
+
     def parts() -> Iterator[Measurements]:
+        nonlocal gone
         at = starts_at
         while at < ends_at:
-            upto = min(at + STRETCH, ends_at)
-            yield vtn.get(
+            upto = min(at + STRETCHES[resolution], ends_at)
+            part = vtn.get(
                 "measurements",
                 into=Measurements,
                 ven=ven,
@@ -170,14 +186,22 @@ def measurements_export(
                 facet=facet,
                 from_=at.isoformat(),
                 to=upto.isoformat(),
+                resolution=resolution,
             )
+            gone += part.without_samples
+            yield part
             at = upto
 
     count = export.write(parts(), out, format_=format_)
     if as_json:
-        show_json({"file": str(out), "values": count})
-    else:
-        show(f"wrote {count} values to {out}")
+        show_json({"file": str(out), "values": count, "without_samples": gone})
+        return
+    show(f"wrote {count} values to {out}")
+    if gone:
+        show(
+            f"of {gone} quarter hours only the rollups are left; they are not in the file: "
+            "see --resolution 15min"
+        )
 
 
 @click.command(epilog=example("vtn audit --subject ven:hq", "vtn audit --actor operator:anna"))

@@ -17,6 +17,9 @@ from vtn.views import Measurements, Reports
 
 LONGEST: Final = timedelta(days=7)
 """Of one answer: 151 200 values at 4 s; who wants more asks for one stretch after another."""
+LONGEST_ROLLED: Final = timedelta(days=92)
+"""Of one answer in quarter hours: 8 832 of them."""
+_TOO_LONG = "to: one answer holds {} at most; ask for one stretch after another."
 
 
 @get("/vens/{ven_id:str}/reports")
@@ -74,18 +77,31 @@ async def show_measurements(
     desk: DeskHere,
     now: NowHere,
     facet: FromQuery[str] = "",
+    resolution: FromQuery[Literal["auto", "raw", "15min"]] = "auto",
     format_: Annotated[Literal["json", "csv"], QueryParameter(name="format")] = "json",
 ) -> Response[Measurements] | Response[str]:
-    """Stored values of one point in [from, to), seven days at most."""
+    """Stored values of one point in [from, to): as measured, or rolled up to quarter hours.
+
+    Raw is seven days at most, quarter hours 92 days. `auto` is raw where that is possible and
+    nothing of it has been deleted yet; the answer says which it is.
+    """
     starts_at = spoken_times.instant(from_, now=now(), past=True, what="from")
     ends_at = spoken_times.instant(to, now=now(), past=True, what="to")
     if ends_at <= starts_at:
         raise Invalid("to: this is not after from; give a later time.")
-    if ends_at - starts_at > LONGEST:
-        raise Invalid("to: one answer holds seven days at most; ask for one week after another.")
-    found = Measurements.of(await desk.measurements(ven, rid, starts_at, ends_at, facet=facet))
+    span, period = (ven, rid, starts_at, ends_at), ends_at - starts_at
+    gone = await desk.without_samples(*span, facet=facet) if period <= LONGEST else 0
+    if resolution == "raw" or (resolution == "auto" and period <= LONGEST and not gone):
+        if period > LONGEST:
+            raise Invalid(_TOO_LONG.format("seven days"))
+        raw = await desk.measurements(*span, facet=facet)
+        found = Measurements.of(raw, without_samples=gone)
+    else:
+        if period > LONGEST_ROLLED:
+            raise Invalid(_TOO_LONG.format("92 days of quarter hours"))
+        found = Measurements.rolled(await desk.rollups(*span, facet=facet))
     if format_ == "csv":
-        text = "".join((export.HEAD, *export.csv_lines(found)))
+        text = "".join((export.head(found.resolution), *export.csv_lines(found)))
         return Response(text, media_type="text/csv")
     return Response(found)
 

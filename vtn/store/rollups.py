@@ -7,6 +7,7 @@ still the same, and strikes it off in that transaction. A block is deleted only 
 there and nothing is due (`expire`), so whoever crashes when, nothing is forgotten.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 
@@ -24,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vtn.blocks import BLOCK_S
-from vtn.records import Point, RequestState
-from vtn.rollups import Rollup
+from vtn.blocks import BLOCK_S, unpack
+from vtn.records import Point, RequestState, RolledSeries
+from vtn.rollups import Rollup, rolled
 from vtn.store.documents import insert_into
 from vtn.store.tables import (
     AuditRow,
@@ -164,6 +165,26 @@ async def stale(
         .order_by(BlockRow.starts_at)
     )
     return [(start, samples) for start, samples in rows]
+
+
+async def read_all(
+    connection: AsyncConnection, point: Point, starts_at: float, ends_at: float
+) -> RolledSeries:
+    """`read`, and what is not rolled up yet reckoned from its samples now."""
+    found = dict(await read(connection, point, starts_at, ends_at))
+    blocks = await stale(connection, point, starts_at, ends_at)
+    for start, rollup in await asyncio.to_thread(_rolled, blocks):
+        earlier = found.get(start)
+        if earlier is None or rollup.total >= earlier.total:
+            found[start] = rollup
+    order = sorted(found)
+    return RolledSeries(
+        point=point, starts_at=tuple(order), rollups=tuple(found[start] for start in order)
+    )
+
+
+def _rolled(blocks: Iterable[tuple[int, bytes]]) -> list[tuple[int, Rollup]]:
+    return [(start, rolled(unpack(samples))) for start, samples in blocks]
 
 
 async def without_samples(

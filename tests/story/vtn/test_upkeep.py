@@ -12,7 +12,7 @@ from oadr.vocabulary import EventStatus
 from tests.story.vtn.utility import utility
 from vtn.blocks import BLOCK_S
 from vtn.config import RetentionSettings
-from vtn.errors import StoreUnavailable
+from vtn.errors import StoreUnavailable, Unknown
 from vtn.intake import Intake
 from vtn.records import Point, Samples
 from vtn.rollups import Rollup
@@ -240,6 +240,28 @@ async def test_samples_around_an_event_stay_longer(house, clock):
 
 def target(ven_id):
     return Target(ven_ids=(ven_id,))
+
+
+async def test_operators_read_quarter_hours_whether_rolled_up_or_not_and_what_is_gone(house, clock):
+    await house.let_in()
+    start = quarter(house)
+    first = clock.now()
+    await store(house, start, [7] * 225)
+    clock.advance(KEEP.samples_days * DAY + DAY)
+    await upkeep(house).roll_up()
+    await upkeep(house).prune()
+    now = quarter(house)
+    await store(house, now, [9] * 10)
+    span = ("0042", "P", first - timedelta(minutes=15), clock.now() + timedelta(hours=1))
+
+    found = await house.desk.rollups(*span)
+
+    assert found.starts_at == (start, now)
+    assert [(one.mean, one.covered_s) for one in found.rollups] == [(7.0, 900), (9.0, 40)]
+    assert await house.desk.without_samples(*span) == 1
+    assert list((await house.desk.measurements(*span)).values) == [9.0] * 10
+    with pytest.raises(Unknown, match="has reported nothing"):
+        await house.desk.rollups("0042", "Q", *span[2:])
 
 
 async def test_for_ever_is_for_ever(house, clock):

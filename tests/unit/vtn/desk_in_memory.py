@@ -9,8 +9,10 @@ from oadr.event import Event
 from oadr.report import ReportRequest
 from oadr.vocabulary import EventStatus, OptType
 from vtn import records
+from vtn.blocks import Block
 from vtn.desk import Desk
 from vtn.errors import Conflict, InvalidEvent, Unknown
+from vtn.rollups import rolled
 
 NOW = datetime(2030, 1, 9, 14, tzinfo=UTC)
 
@@ -38,6 +40,7 @@ class DeskInMemory(Desk):
         self.asked: list[records.RequestRecord] = []
         self.acts: list[tuple[str, str, str]] = []
         self.measured_w = 200_000.0
+        self.quarters_without_samples = 0
 
     def _act(self, by: str, act: str, subject: str) -> None:
         self.acts.append((by, act, subject))
@@ -192,6 +195,21 @@ class DeskInMemory(Desk):
         await self.ven(ven_id)
         count = round((ends_at - starts_at) / timedelta(seconds=900))
         return series(ven_id, r_id, starts_at.timestamp(), 900, [float("nan")] + [1.5] * count)
+
+    async def rollups(self, ven_id, r_id, starts_at, ends_at, *, facet=""):
+        await self.ven(ven_id)
+        count = round((ends_at - starts_at) / timedelta(seconds=900))
+        point = series(ven_id, r_id, starts_at.timestamp(), 900, []).point
+        block = Block((0, 4), (1.0, 3.0), ("", ""))
+        return records.RolledSeries(
+            point=point,
+            starts_at=tuple(int(starts_at.timestamp()) + 900 * index for index in range(count)),
+            rollups=(rolled(block),) * count,
+        )
+
+    async def without_samples(self, ven_id, r_id, starts_at, ends_at, *, facet=""):
+        await self.ven(ven_id)
+        return self.quarters_without_samples
 
     async def curtailment_inputs(self, event_id, ven_id):
         record = await self.event(event_id)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtn.errors import ExportFault
-from vtn.export import COLUMNS, HEAD, csv_lines, write
+from vtn.export import COLUMNS, csv_lines, head, write
 from vtn.records import Point
 from vtn.views import Measurements
 
@@ -102,4 +102,4 @@ def test_parquet_holds_the_same(tmp_path: Path) -> None:
 
 
 def test_the_head_is_the_columns() -> None:
-    assert next(csv.reader([HEAD])) == list(COLUMNS)
+    assert next(csv.reader([head("raw")])) == list(COLUMNS)
