@@ -12,7 +12,7 @@ import click
 from doorway import Door
 from vtn.cli.asking import example
 from vtn.cli.events import event
-from vtn.cli.keeping import backup, restore, upgrade
+from vtn.cli.keeping import backup, copy, restore, upgrade
 from vtn.cli.machine import check, health, init, serve
 from vtn.cli.reports import audit, curtailment, measurements, report
 from vtn.cli.vens import contexts, groups, vens
@@ -39,6 +39,7 @@ for _command in (
     backup,
     restore,
     upgrade,
+    copy,
     health,
     vens,
     groups,

@@ -14,7 +14,7 @@ import click
 from doorway import configure_logs, show
 from vtn import config as settings_file
 from vtn.cli.asking import CONFIG, FILE, VERBOSE, current_time, example
-from vtn.errors import BackupFault
+from vtn.errors import BackupFault, Invalid
 
 if TYPE_CHECKING:
     from vtn.backup import Backup, Progress
@@ -137,6 +137,31 @@ async def upgraded(url: str, wanted: Path | None = None, *, no_backup: bool = Fa
         show(f"wrote {file}: {_described(made)}")
     await migrate(url, step=lambda version, caption: show(f"version {version}: {caption}"))
     show(f"brought the database from version {before} to {after}")
+
+
+@click.command(epilog=example("vtn copy --to postgresql://vtn@db.example/vtn"))
+@click.option("--to", "target", required=True, help="sqlite:///FILE or postgresql://USER@HOST/NAME")
+@CONFIG
+@VERBOSE
+def copy(config: Path, target: str, *, verbose: bool) -> None:
+    """Copy everything into another, empty database; stop `vtn serve` first.
+
+    The database of the settings stays as it is. Then name the other one in [store] url.
+    """
+    configure_logs(verbose=verbose)
+    from vtn import copying  # noqa: PLC0415 - as in backup
+
+    url = settings_file.load(config).store.url
+    try:
+        other = settings_file.store_url(target, folder=Path.cwd())
+    except ValueError as error:
+        raise Invalid(f"--to: {error}") from error
+    with _watched("copying") as progress:
+        copied = asyncio.run(
+            copying.copy(url, other, progress=lambda _name, done, whole: progress(done, whole))
+        )
+    rows = f"{sum(copied.values())} rows of {len(copied)} tables"
+    show(f"copied {rows}; now set [store] url in {config}")
 
 
 @contextmanager

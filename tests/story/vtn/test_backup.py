@@ -24,10 +24,11 @@ from tests.story.vtn.contents import contents, fill
 from tests.story.vtn.test_first_version import GIVEN
 from tests.story.vtn.utility import Speaker, Utility, settings, values
 from vtn import backup
+from vtn.copying import copy
 from vtn.errors import BackupFault, NewerSchema
 from vtn.records import RequestState
 from vtn.recovery import ask_again
-from vtn.store import Store, migrate
+from vtn.store import Store, audit, migrate
 from vtn.store.engine import sqlite_file
 
 
@@ -271,6 +272,48 @@ async def test_without_postgresqls_programs_one_sentence_says_so(tmp_path, monke
         await backup.back_up(url, tmp_path / "vtn.backup")
     assert list(tmp_path.iterdir()) == []
     postgres.drop(name)
+
+
+# --- from one kind of database to the other -------------------------------------------------------
+
+
+async def test_everything_moves_from_one_database_to_another_and_back(
+    full, tmp_path, postgres, clock
+):
+    name, far = postgres.fresh()
+    near = f"sqlite+aiosqlite:///{tmp_path / 'near.db'}"
+    other, back = (far, near) if sqlite_file(full) else (near, far)
+    seen = set()
+
+    copied = await copy(full, other, progress=lambda table, *_: seen.add(table))
+    await copy(other, back, progress=lambda *_: None)
+
+    before = await contents(full)
+    assert await contents(other) == await contents(back) == before
+    assert copied == {table: len(rows) for table, rows in before.items() if table in copied}
+    assert {"vens", "measurement_blocks", "audit"} <= seen
+    store = await Store.open(other)
+    async with store.write() as connection:  # numbers go on after those that were copied
+        await audit.note(connection, at=clock.now(), actor="a", act="b", subject="c")
+    await store.close()
+    with pytest.raises(BackupFault, match="is not empty: its table"):
+        await copy(full, other, progress=lambda *_: None)
+    with pytest.raises(BackupFault, match="names the database of the settings itself"):
+        await copy(full, full, progress=lambda *_: None)
+    postgres.drop(name)
+
+
+async def test_a_copy_that_is_interrupted_leaves_the_other_database_empty(full, tmp_path):
+    other = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
+
+    def pull_the_plug(table, *_):
+        if table == "series":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        await copy(full, other, progress=pull_the_plug)
+
+    assert await copy(full, other, progress=lambda *_: None)
 
 
 # --- what VENs bring again ------------------------------------------------------------------------
