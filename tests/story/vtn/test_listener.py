@@ -26,6 +26,7 @@ from tests.conftest import _free_port
 from tests.story.vtn.served import NAMES, XML, Wired, serving
 from tests.story.vtn.test_push import until
 from tests.unit.oadr.test_signature import of_version_14
+from vtn import listener as listening
 from vtn import revocation
 from vtn.errors import ListenerFault
 from vtn.listener import Listener
@@ -183,6 +184,25 @@ async def test_a_certificate_that_runs_out_on_an_open_connection_is_refused_from
             403,
             b"The certificate is no longer valid; renew it.",
         )
+        await until("closed", lambda: not len(vtn.listener.connections))
+
+
+async def test_a_ven_that_polls_slowly_keeps_its_connection_until_it_is_idle_for_long(
+    tmp_path, clock, authority, monkeypatch
+):
+    """Neither the time for headers nor the poll interval ends it; nobody hangs on for ever."""
+    monkeypatch.setattr(listening, "HEADER_S", 0.1)
+    monkeypatch.setattr(listening, "IDLE_S", 0.2)
+    async with (
+        serving(tmp_path, clock, authority, poll_interval_s=1) as vtn,  # idle: 1.5 s
+        await vtn.wired("0042") as ven,
+    ):
+        await ven.register()
+        (connection,) = vtn.listener.connections.of(ven.issued.sha256)
+        await asyncio.sleep(0.5)
+        await ven.poll(RegisterReport)
+        assert vtn.listener.connections.of(ven.issued.sha256) == (connection,)
+
         await until("closed", lambda: not len(vtn.listener.connections))
 
 
