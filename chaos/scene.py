@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from chaos import ledgers
 from chaos.errors import InVain
 from chaos.operator import BusyOperator
-from chaos.scripted_ven import ScriptedVen
+from chaos.scripted_ven import OverTls, ScriptedVen
 from chaos.trial import Bench
 from chaos.utility import Utility
 from chaos.verdict import EventLedger, Verdict, judge_events, judge_samples
@@ -105,14 +105,13 @@ async def scene(
         issued = await asyncio.to_thread(utility.let_in, names)
         roots = str(utility.authority.vtn_trust)
         port = through or utility.openadr_port
-        fleet = [
-            ScriptedVen(name, one, port=port, roots=roots, seed=bench.seed)
-            for name, one in zip(names, issued, strict=True)
-        ]
         operator = BusyOperator(utility.operator, names, seed=bench.seed) if events else None
         async with contextlib.AsyncExitStack() as sessions:
-            for ven in fleet:
-                await sessions.enter_async_context(ven)
+            fleet = []
+            for name, one in zip(names, issued, strict=True):
+                line = OverTls(one, port=port, roots=roots)
+                post = await sessions.enter_async_context(line)
+                fleet.append(ScriptedVen(name, post, seed=bench.seed))
             await asyncio.gather(*(ven.introduce() for ven in fleet))
             found = Scene(utility, fleet, operator)
             stop = asyncio.Event()

@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import aiohttp
 
@@ -87,24 +87,19 @@ class VenLedger:
     """How long each answer that was no 200 took: 503, above all."""
 
 
-class ScriptedVen:
-    """One VEN; an async context manager around its connections."""
+class Post(Protocol):
+    """Carries one message to the VTN: HTTP status and body. Raises NoAnswerYet."""
 
-    def __init__(
-        self,
-        ven_id: str,
-        issued: Issued,
-        *,
-        port: int,
-        roots: str,
-        seed: int = 0,
-    ) -> None:
-        """`port` of the VTN (or of a proxy before it) on loopback; `roots` are the VTN's (PEM)."""
+    async def __call__(self, service: ServiceName, body: bytes) -> tuple[int, bytes]: ...
+
+
+class ScriptedVen:
+    """One VEN, over whatever carries its messages."""
+
+    def __init__(self, ven_id: str, post: Post, *, seed: int = 0) -> None:
         self.ven_id = ven_id
-        self.port = port
         self.ledger = VenLedger()
-        self._context = ssl.create_default_context(cafile=roots)
-        self._context.load_cert_chain(issued.certificate, issued.key)
+        self._post = post
         self._random = random.Random(f"{seed} {ven_id}")  # noqa: S311 - pauses, not secrets
         self._request_id = ""
         self._next_at = int(time.time()) // 3600 * 3600 - 86_400
@@ -114,21 +109,6 @@ class ScriptedVen:
     def series(self) -> Series:
         """Of its samples in the VTN."""
         return self.ven_id, R_ID
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._context, limit=0),
-            timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
-        )
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self._session.close()
 
     # --- the conversation ------------------------------------------------------------------------
 
@@ -252,22 +232,50 @@ class ScriptedVen:
 
     async def once(self, service: ServiceName, body: bytes) -> oadr.Message:
         """One try. Raises NoAnswerYet."""
-        url = f"https://127.0.0.1:{self.port}{path(service)}"
         sent_at = time.monotonic()
-        try:
-            async with self._session.post(
-                url, data=body, headers={"Content-Type": MEDIA_TYPE}
-            ) as response:
-                answer = await response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise NoAnswerYet(f"{url}: {error}") from error
-        if response.status != 200:
+        status, answer = await self._post(service, body)
+        if status != 200:
             self.ledger.refused_s.append(time.monotonic() - sent_at)
-            raise NoAnswerYet(f"{url}: HTTP {response.status}")
+            raise NoAnswerYet(f"{service.value}: HTTP {status}")
         return oadr.parse(answer)
 
     def _new_id(self) -> str:
         return f"{self.ven_id}-{next(self._numbers)}"
+
+
+class OverTls:
+    """Posts over mutual TLS; an async context manager around its connections."""
+
+    def __init__(self, issued: Issued, *, port: int, roots: str) -> None:
+        """`port` of the VTN (or of a proxy before it) on loopback; `roots` are the VTN's (PEM)."""
+        self._port = port
+        self._context = ssl.create_default_context(cafile=roots)
+        self._context.load_cert_chain(issued.certificate, issued.key)
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=self._context, limit=0),
+            timeout=aiohttp.ClientTimeout(total=_ANSWER_S),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def __call__(self, service: ServiceName, body: bytes) -> tuple[int, bytes]:
+        """One try. Raises NoAnswerYet."""
+        url = f"https://127.0.0.1:{self._port}{path(service)}"
+        headers = {"Content-Type": MEDIA_TYPE}
+        try:
+            async with self._session.post(url, data=body, headers=headers) as response:
+                return response.status, await response.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise NoAnswerYet(f"{url}: {error}") from error
 
 
 def version_of(event: Event) -> Version:

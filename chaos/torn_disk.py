@@ -8,7 +8,7 @@ was made and never synced may be missing; one that was removed may still be ther
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +17,9 @@ SECTOR = 512
 TRACED = "openat,pwrite64,write,fsync,fdatasync,ftruncate,unlink"
 _LONGEST = 1024 * 1024
 
+_THREAD = re.compile(r"^(?P<thread>\d+) +(?P<call>.*)$", re.DOTALL)
+_UNFINISHED = " <unfinished ...>"
+_RESUMED = re.compile(r"^<\.\.\. \w+ resumed>")
 _CALL = re.compile(r"^(?P<name>\w+)\((?P<rest>.*)\)\s+= (?P<result>-?\d+)")
 _PATH = re.compile(r"^\d+<(?P<path>(?:\\x[0-9a-f]{2})*)>")
 _BYTES = re.compile(r'"(?P<bytes>(?:\\x[0-9a-f]{2})*)"')
@@ -34,10 +37,13 @@ class Act:
     written: bytes = b""
 
 
-def strace(trace: Path) -> list[str]:
-    """The words before a command line that have its disk work written to `trace`."""
+def strace(trace: Path, *, threads: bool = False) -> list[str]:
+    """The words before a command line that have its disk work written to `trace`.
+
+    With `threads` that of all its threads; else of the first alone, which is quicker.
+    """
     return [
-        *("strace", "-o", str(trace), "-y", "-xx", "-s", str(_LONGEST)),
+        *("strace", *["-f"] * threads, "-o", str(trace), "-y", "-xx", "-s", str(_LONGEST)),
         *("-e", f"trace={TRACED}", "-e", "signal=none"),
     ]
 
@@ -45,12 +51,28 @@ def strace(trace: Path) -> list[str]:
 def acts(trace: Path) -> Iterator[Act]:
     """What a trace tells, in its order."""
     with trace.open(encoding="ascii", errors="replace") as lines:
-        for line in lines:
+        for line in _whole(lines):
             call = _CALL.match(line)
             if call is not None and int(call["result"]) >= 0:
                 act = _act(call["name"], call["rest"])
                 if act is not None:
                     yield act
+
+
+def _whole(lines: Iterable[str]) -> Iterator[str]:
+    """Calls as they end: strace tells one in two parts when another thread calls in between."""
+    begun: dict[str, str] = {}
+    for line in lines:
+        told = _THREAD.match(line)
+        if told is None:
+            yield line
+            continue
+        thread, call = told["thread"], told["call"].rstrip("\n")
+        if call.endswith(_UNFINISHED):
+            begun[thread] = call.removesuffix(_UNFINISHED)
+            continue
+        resumed = _RESUMED.match(call)
+        yield call if resumed is None else begun.pop(thread, "") + call[resumed.end() :]
 
 
 def _act(name: str, rest: str) -> Act | None:
