@@ -47,7 +47,12 @@ def decode_settings(raw: dict[str, Any], into: type[T], *, source: str, folder: 
         if issubclass(kind, Path):
             if not isinstance(value, str):
                 raise TypeError("Expected a path as text")
-            return _placed(Path(value).expanduser(), folder)
+            if "\0" in value:
+                raise ValueError("A path holds no NUL")
+            try:
+                return _placed(Path(value).expanduser(), folder)
+            except RuntimeError as error:
+                raise ValueError(f"There is no such home: {value}") from error
         raise NotImplementedError(f"Settings of type {kind} are not supported")
 
     try:

@@ -77,3 +77,14 @@ def test_broken_toml_names_the_line(tmp_path: Path) -> None:
 
     with pytest.raises(SettingsFault, match=r"this is not TOML: .*line 1"):
         load_settings(file, Site)
+
+
+def test_a_home_that_there_is_not_is_named_with_its_key() -> None:
+    """Found by fuzzing: it was a traceback."""
+    with pytest.raises(SettingsFault, match=r"\[ring\] .*home"):
+        decode({"name": "a", "ring": "~nobody-of-that-name/log"})
+
+
+def test_a_path_that_no_system_knows_is_named_with_its_key() -> None:
+    with pytest.raises(SettingsFault, match=r"\[ring\] .*NUL"):
+        decode({"name": "a", "ring": "a\0b"})
