@@ -46,7 +46,7 @@ from vtn.services.office import Caller, Office
 
 log = structlog.get_logger()
 
-LARGE_BYTES = 16 * 1024
+LARGE_BYTES = 128 * 1024
 """Longer bodies are read in a thread, so that one message does not hold up all others."""
 
 _SIGNATURE = b"SignatureValue"

@@ -79,7 +79,8 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
     """The VEN opts in or out; each answer counts by itself (rules 16, 17, 25, 48).
 
     What can be kept is kept; the first answer that cannot gives the response code: 452 for an
-    eventID that was never this VEN's, 450 for another modification than the current one.
+    eventID that was never this VEN's, 450 for another modification than the current one. Nobody is
+    told: an answer makes nothing due.
     """
     at = office.now()
     if not message.response.ok:
@@ -93,7 +94,7 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 detail=message.response.description or "",
             )
         return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
-    async with office.change() as (connection, news):
+    async with office.store.write() as connection:
         wanted = {one.event_id for one in message.event_responses}
         known = await events.at_ven(connection, caller.ven_id, wanted)
         faults = [_fault(one, known) for one in message.event_responses]
@@ -111,7 +112,6 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 outcome=one.response_code,
                 detail=f"modification {one.modification_number}",
             )
-        news.woken([caller.ven_id])
     fault = next((one for one in faults if one is not None), None)
     if fault is not None:
         raise fault

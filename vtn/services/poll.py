@@ -99,7 +99,8 @@ async def _next(
     if first is not None:
         return await _hand_out(connection, first, now), now
     if any(not one.handed and _due(one, now, resend_after) for one in bookings):
-        return await _events(office, caller, connection, bookings), now
+        found = await _events(office, caller, connection, bookings)
+        return found, now if queue else now + resend_after  # all events are in it
     if fresh:
         return await _hand_out(connection, fresh[0], now), now
     again, due = _longest_ago(queue, bookings, now, resend_after)

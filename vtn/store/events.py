@@ -4,8 +4,9 @@
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.event import Event, EventResponse
@@ -15,7 +16,68 @@ from vtn.eventbook import Booking, as_of, over_at, status_at
 from vtn.records import Delivery, EventAnswer, EventRecord, OptRecord
 from vtn.store import opts
 from vtn.store.documents import decode, encode, insert_into
+from vtn.store.hot import Hot
 from vtn.store.tables import EventRow, EventTargetRow, EventVersionRow, ResponseRow
+
+
+def _is_current() -> ColumnElement[bool]:
+    return and_(
+        EventVersionRow.event_id == EventRow.event_id,
+        EventVersionRow.modification_number == EventRow.modification_number,
+    )
+
+
+# Statements of the hot path are built once: building one costs more than running it.
+_BOOKINGS = (
+    select(
+        EventVersionRow.document,
+        EventTargetRow.target,
+        EventTargetRow.withdrawn_modification,
+        EventTargetRow.handed_modification,
+        EventTargetRow.handed_at,
+        EventTargetRow.attempts,
+        EventTargetRow.acknowledged_modification,
+    )
+    .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
+    .join(EventVersionRow, _is_current())
+    .where(EventTargetRow.ven_id == bindparam("ven"))
+)
+_BOOKINGS_NOW = Hot(
+    _BOOKINGS.where(or_(EventRow.over_at.is_(None), EventRow.over_at > bindparam("now")))
+)
+_BOOKINGS_OF = Hot(_BOOKINGS.where(EventTargetRow.event_id.in_(bindparam("ids", expanding=True))))
+_MINE = (
+    EventTargetRow.ven_id == bindparam("ven"),
+    EventTargetRow.event_id == bindparam("event"),
+)
+_HANDED = Hot(
+    update(EventTargetRow)
+    .where(*_MINE)
+    .values(
+        attempts=case(
+            (
+                EventTargetRow.handed_modification == bindparam("number"),
+                EventTargetRow.attempts + 1,
+            ),
+            else_=1,
+        ),
+        handed_modification=bindparam("number"),
+        handed_at=bindparam("at"),
+    )
+)
+_ACKNOWLEDGE = Hot(
+    update(EventTargetRow).where(*_MINE).values(acknowledged_modification=bindparam("number"))
+)
+_ANSWER_COLUMNS = (
+    "event_id",
+    "ven_id",
+    "modification_number",
+    "opt_type",
+    "response_code",
+    "description",
+    "at",
+)
+_ANSWER = Hot(insert(ResponseRow).values({name: bindparam(name) for name in _ANSWER_COLUMNS}))
 
 
 async def add(
@@ -91,15 +153,13 @@ async def at_ven(
     connection: AsyncConnection, ven_id: str, event_ids: Collection[str]
 ) -> Mapping[str, Event]:
     """Those of the events that are or were for this VEN, over or not, as it is to see them."""
-    wanted = EventTargetRow.event_id.in_(list(event_ids))
-    return {one.event.event_id: one.event for one in await _bookings(connection, ven_id, wanted)}
+    rows = await _BOOKINGS_OF.rows(connection, ven=ven_id, ids=list(event_ids))
+    return {one.event.event_id: one.event for one in map(_booking, rows)}
 
 
 async def bookings(connection: AsyncConnection, ven_id: str, now: datetime) -> list[Booking]:
     """What the VEN may have to be told at `now`."""
-    return await _bookings(
-        connection, ven_id, or_(EventRow.over_at.is_(None), EventRow.over_at > now)
-    )
+    return [_booking(row) for row in await _BOOKINGS_NOW.rows(connection, ven=ven_id, now=now)]
 
 
 async def overlapping(
@@ -128,20 +188,18 @@ async def handed(
     connection: AsyncConnection, ven_id: str, events: Iterable[Event], *, at: datetime
 ) -> None:
     """These events were handed out to the VEN."""
-    for event in events:
-        again = EventTargetRow.handed_modification == event.modification_number
-        mine = (EventTargetRow.ven_id == ven_id, EventTargetRow.event_id == event.event_id)
-        counted = await connection.execute(
-            update(EventTargetRow)
-            .where(*mine, again)
-            .values(handed_at=at, attempts=EventTargetRow.attempts + 1)
-        )
-        if not counted.rowcount:
-            await connection.execute(
-                update(EventTargetRow)
-                .where(*mine)
-                .values(handed_modification=event.modification_number, handed_at=at, attempts=1)
-            )
+    await _HANDED.each(
+        connection,
+        [
+            {
+                "ven": ven_id,
+                "event": event.event_id,
+                "number": event.modification_number,
+                "at": at,
+            }
+            for event in events
+        ],
+    )
 
 
 async def take_back(connection: AsyncConnection, ven_id: str, event_ids: Collection[str]) -> None:
@@ -166,12 +224,13 @@ async def acknowledge(
     connection: AsyncConnection, ven_id: str, modifications: Mapping[str, int]
 ) -> None:
     """The VEN has, for sure, these modifications of these events."""
-    for event_id, number in modifications.items():
-        await connection.execute(
-            update(EventTargetRow)
-            .where(EventTargetRow.ven_id == ven_id, EventTargetRow.event_id == event_id)
-            .values(acknowledged_modification=number)
-        )
+    await _ACKNOWLEDGE.each(
+        connection,
+        [
+            {"ven": ven_id, "event": event_id, "number": number}
+            for event_id, number in modifications.items()
+        ],
+    )
 
 
 async def answer(
@@ -181,8 +240,8 @@ async def answer(
     given = list(answers)
     if not given:
         return
-    await connection.execute(
-        insert(ResponseRow),
+    await _ANSWER.each(
+        connection,
         [
             {
                 "event_id": one.event_id,
@@ -272,13 +331,6 @@ def _columns(event: Event) -> dict[str, object]:
     }
 
 
-def _is_current() -> ColumnElement[bool]:
-    return and_(
-        EventVersionRow.event_id == EventRow.event_id,
-        EventVersionRow.modification_number == EventRow.modification_number,
-    )
-
-
 async def _add_version(connection: AsyncConnection, event: Event, *, at: datetime, by: str) -> None:
     await connection.execute(
         insert(EventVersionRow).values(
@@ -305,42 +357,20 @@ async def _aim(connection: AsyncConnection, event: Event, targets: Mapping[str, 
     )
 
 
-async def _bookings(
-    connection: AsyncConnection, ven_id: str, wanted: ColumnElement[bool]
-) -> list[Booking]:
-    query = (
-        select(
-            EventVersionRow.document,
-            EventTargetRow.target,
-            EventTargetRow.withdrawn_modification,
-            EventTargetRow.handed_modification,
-            EventTargetRow.handed_at,
-            EventTargetRow.attempts,
-            EventTargetRow.acknowledged_modification,
+def _booking(row: Sequence[Any]) -> Booking:
+    document, target, withdrawn, number, at, attempts, acknowledged = row
+    event = dataclasses.replace(decode(document, Event), target=decode(target, Target))
+    if withdrawn is not None:
+        event = dataclasses.replace(
+            event, status=EventStatus.CANCELLED, modification_number=withdrawn
         )
-        .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
-        .join(EventVersionRow, _is_current())
-        .where(EventTargetRow.ven_id == ven_id, wanted)
+    return Booking(
+        event=event,
+        handed_modification=number,
+        handed_at=at,
+        attempts=attempts,
+        acknowledged_modification=acknowledged,
     )
-    found = []
-    for document, target, withdrawn, number, at, attempts, acknowledged in await connection.execute(
-        query
-    ):
-        event = dataclasses.replace(decode(document, Event), target=decode(target, Target))
-        if withdrawn is not None:
-            event = dataclasses.replace(
-                event, status=EventStatus.CANCELLED, modification_number=withdrawn
-            )
-        found.append(
-            Booking(
-                event=event,
-                handed_modification=number,
-                handed_at=at,
-                attempts=attempts,
-                acknowledged_modification=acknowledged,
-            )
-        )
-    return found
 
 
 async def _records(

@@ -87,11 +87,11 @@ class Hot:
     async def each(self, connection: AsyncConnection, many: Iterable[Mapping[str, Any]]) -> None:
         """Do the same for each set of parameters, none of which is a list."""
         driver = driver_of(connection)
-        if driver is None:
-            await connection.execute(self._of(connection), list(many))
-            return
-        for given in many:
-            self._run(driver, given)
+        if driver is not None:
+            for given in many:
+                self._run(driver, given)
+        elif sets := list(many):
+            await connection.execute(self._of(connection), sets)
 
     def _of(self, connection: AsyncConnection) -> Any:
         return self._statement if connection.dialect.name == "sqlite" else self._on_postgresql
