@@ -61,6 +61,8 @@ class Trial:
     """After this it is ended, and has not held."""
     usual_s: float
     """About how long it takes; long ones start first."""
+    busy: bool = False
+    """Whether it keeps a processor busy; of those one runs at a time."""
     alone: bool = False
     """Whether nothing else may run beside it."""
 

@@ -152,6 +152,7 @@ TRIALS = (
         run=_down,
         budget_s=240,
         usual_s=85,
+        busy=True,
     ),
     Trial(
         name="house-database-down",
@@ -166,5 +167,6 @@ TRIALS = (
         run=_cut,
         budget_s=240,
         usual_s=60,
+        busy=True,
     ),
 )

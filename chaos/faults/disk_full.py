@@ -106,5 +106,6 @@ TRIALS = (
         run=_full,
         budget_s=240,
         usual_s=70,
+        busy=True,
     ),
 )

@@ -67,5 +67,6 @@ TRIALS = (
         run=_replayed,
         budget_s=300,
         usual_s=60,
+        busy=True,
     ),
 )

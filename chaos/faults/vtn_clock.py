@@ -71,5 +71,6 @@ TRIALS = (
         run=_jumped,
         budget_s=200,
         usual_s=55,
+        busy=True,
     ),
 )

@@ -133,13 +133,15 @@ TRIALS = (
         what="VTN killed -9 during reports and events, on SQLite: nothing lost or doubled",
         run=_on_sqlite,
         budget_s=900,
-        usual_s=300,
+        usual_s=230,
+        busy=True,
     ),
     Trial(
         name="vtn-killed-postgresql",
         what="VTN killed -9 during reports and events, on PostgreSQL: nothing lost or doubled",
         run=_on_postgresql,
         budget_s=900,
-        usual_s=300,
+        usual_s=230,
+        busy=True,
     ),
 )

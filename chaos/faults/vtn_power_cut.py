@@ -112,5 +112,6 @@ TRIALS = (
         run=_cut,
         budget_s=300,
         usual_s=45,
+        busy=True,
     ),
 )

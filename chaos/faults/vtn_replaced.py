@@ -81,6 +81,7 @@ TRIALS = (
         run=_replaced,
         budget_s=240,
         usual_s=60,
+        busy=True,
     ),
     Trial(
         name="vtn-frozen",
@@ -88,5 +89,6 @@ TRIALS = (
         run=_frozen,
         budget_s=200,
         usual_s=60,
+        busy=True,
     ),
 )

@@ -85,5 +85,6 @@ TRIALS = (
         run=_killed,
         budget_s=300,
         usual_s=70,
+        busy=True,
     ),
 )
