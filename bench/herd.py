@@ -140,7 +140,7 @@ class Herd:
                 failures += 1
                 pause_s = back_off.delay_s(failures, random.random)
                 if reply is not None:
-                    pause_s = max(pause_s, at_least_s(_retry_after_s(reply), random.random))
+                    pause_s = max(pause_s, at_least_s(retry_after_s(reply), random.random))
             if self.crowd and self.down:
                 await self.again.wait()
             else:
@@ -154,7 +154,8 @@ class Herd:
             self.answered.setdefault(site.ven_id, ended)
 
 
-def _retry_after_s(reply: Reply) -> float:
+def retry_after_s(reply: Reply) -> float:
+    """How long a server asks to be left alone; 0 where it does not say."""
     for line in reply.head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.lower() == b"retry-after":

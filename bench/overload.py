@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""python -m bench.overload: reports come faster than the VTN can store them, and then no more.
+"""python -m bench.overload: far more VENs report at once than the VTN can store, and then none.
 
-First it is found out how many reports of 225 rows a second are stored at best. Then so many times
-as many are sent, whether or not they are answered, while other VENs poll; then the reports stop.
+Each connection sends its next report of 225 rows the moment the last is answered:
+first few connections, then hundreds, while other VENs poll. Who is turned away waits as long as it
+is told, or, with --rude, not at all.
 """
 
 import asyncio
 import math
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,17 +22,17 @@ import uvloop
 
 from bench import messages
 from bench.conversation import introduce
-from bench.errors import BenchFault
-from bench.load import Reply, flat_out, open_all, paced, post
+from bench.herd import retry_after_s
+from bench.load import Connection, Reply, open_all, paced, post
 from bench.servers import Ours
 from bench.stage import Site, Stage
 from doorway import Door, show
+from ven.retry import at_least_s
 
-CALIBRATION_S: Final = 5.0
 POLLS_PER_S: Final = 50.0
-SENDERS: Final = 16
+FEW: Final = 16
 LANES: Final = 25
-"""Connections of each sender; a certificate may have 32."""
+"""Connections of each VEN that reports; a certificate may have 32."""
 POLLERS: Final = 50
 QUARTERS: Final = 40
 
@@ -44,7 +46,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True):
     """By HTTP status; "0" where the connection was lost."""
     stored_per_s: float | None
     p50_ms: dict[str, float]
-    """By HTTP status, from when the message was due."""
+    """By HTTP status; of polls from when each was due."""
     p99_ms: dict[str, float]
 
 
@@ -93,78 +95,87 @@ class _Scene:
         return self._reports[site.ven_id][self._turn[site.ven_id] % QUARTERS]
 
 
-async def overload(vtn: Ours, *, times: float, seconds: float) -> list[Phase]:
-    """Raises BenchFault where the VTN cannot be measured."""
+async def _hammer(
+    lanes: Sequence[tuple[Connection, Site]], scene: _Scene, seconds: float, *, rude: bool
+) -> list[Reply | ConnectionError]:
+    """Every lane one report after another; those that are under way at the end come back."""
+    until = time.perf_counter() + seconds
+    found: list[Reply | ConnectionError] = []
+
+    async def one(lane: Connection, site: Site) -> None:
+        while time.perf_counter() < until:
+            try:
+                reply = await lane.ask(scene.report(site))
+            except ConnectionError as error:
+                found.append(error)
+                return
+            found.append(reply)
+            if reply.status == 503 and not rude:
+                left_s = until - time.perf_counter()
+                pause_s = at_least_s(retry_after_s(reply), random.random)
+                await asyncio.sleep(max(0.0, min(pause_s, left_s)))
+
+    await asyncio.gather(*(one(*lane) for lane in lanes))
+    return found
+
+
+async def overload(vtn: Ours, *, connections: int, seconds: float, rude: bool) -> list[Phase]:
+    """What came of reports and polls: few, too many, and after that."""
     now = datetime.now(UTC).replace(microsecond=0)
-    senders = vtn.stage.sites(SENDERS)
+    senders = vtn.stage.sites(max(1, connections // LANES))
     pollers = vtn.stage.sites(POLLERS)
     asked = await introduce(vtn, senders, now=now - timedelta(days=300), reports=True)
     await introduce(vtn, pollers, now=now)
     scene = _Scene(senders, asked, now)
-    contexts = [site.context() for site in senders for _ in range(LANES)]
-    owners = [site for site in senders for _ in range(LANES)]
-    lanes = await open_all("127.0.0.1", vtn.port, contexts)
-    polling = await open_all("127.0.0.1", vtn.port, [site.context() for site in pollers])
+    owners = [site for _ in range(LANES) for site in senders]
+    contexts = [site.context() for site in (*owners, *pollers)]
     polls = [post(messages.POLL, messages.poll(site.ven_id)) for site in pollers]
 
-    async def poll_for(s: float) -> list[Reply | ConnectionError]:
+    async def both(phase: str, several: int, s: float) -> tuple[Phase, Phase]:
+        # Anew each time: a connection on which nothing is asked is closed after some seconds.
+        used = [*contexts[:several], *contexts[-POLLERS:]]
+        opened = await open_all("127.0.0.1", vtn.port, used)
+        lanes, polling = list(zip(opened, owners, strict=False)), opened[several:]
         count = int(s * POLLS_PER_S)
         work = [(polling[n % POLLERS], polls[n % POLLERS]) for n in range(count)]
-        return await paced(work, per_second=POLLS_PER_S)
+        cpu_s, began = vtn.cpu_s(), time.perf_counter()
+        reports, meanwhile = await asyncio.gather(
+            _hammer(lanes[:several], scene, s, rude=rude), paced(work, per_second=POLLS_PER_S)
+        )
+        share = (vtn.cpu_s() - cpu_s) / (time.perf_counter() - began)
+        show(f"{phase}: the VTN has {share:.2f} of a CPU")
+        for connection in opened:
+            connection.close()
+        return _phase(phase, "report", reports, s), _phase(phase, "poll", meanwhile, s)
 
-    few = list(zip(lanes, owners, strict=True))[:: LANES // 2]
-    each = [[scene.report(site) for _ in range(12)] for _, site in few]
-    began = time.perf_counter()
-    replies = await flat_out(
-        [(lane, requests) for (lane, _), requests in zip(few, each, strict=True)]
-    )
-    took_s = time.perf_counter() - began
-    best = [reply for several in replies for reply in several]
-    if any(reply.status != 200 for reply in best):
-        raise BenchFault("The VTN turns reports away before it is overloaded.")
-    capacity = len(best) / took_s
-    show(f"stored at best: {capacity:.0f} reports of {messages.ROWS} rows a second")
-
-    count = int(capacity * times * seconds)
-    work = [(lanes[n % len(lanes)], scene.report(owners[n % len(lanes)])) for n in range(count)]
-    reports, meanwhile = await asyncio.gather(
-        paced(work, per_second=capacity * times), poll_for(seconds)
-    )
-    after = await poll_for(5.0)
-    open_lanes = [lane for lane in lanes if lane.is_open]
-    again = await paced(
-        [(lane, scene.report(owners[lanes.index(lane)])) for lane in open_lanes[:: LANES // 2]],
-        per_second=max(1.0, capacity / 4),
-    )
-    for connection in (*lanes, *polling):
-        connection.close()
     return [
-        _phase("at best", "report", best, took_s),
-        _phase(f"x {times:g}", "report", reports, seconds),
-        _phase(f"x {times:g}", "poll", meanwhile, seconds),
-        _phase("after", "poll", after, 5.0),
-        _phase("after", "report", again, len(again) / max(1.0, capacity / 4)),
+        *await both("few", FEW, seconds / 2),
+        *await both("too many", len(owners), seconds),
+        *await both("after", FEW, seconds / 2),
     ]
 
 
 @click.group(
-    cls=Door, invoke_without_command=True, epilog="Example: python -m bench.overload --times 3"
+    cls=Door,
+    invoke_without_command=True,
+    epilog="Example: python -m bench.overload --connections 800",
 )
-@click.option("--times", type=float, default=3.0, show_default=True, help="Times what it can do.")
-@click.option("--seconds", type=float, default=15.0, show_default=True)
+@click.option("--connections", type=click.IntRange(min=25), default=800, show_default=True)
+@click.option("--seconds", type=float, default=10.0, show_default=True)
+@click.option("--rude", is_flag=True, help="Nobody heeds Retry-After.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("bench/out/overload"),
     help="Where the run lives; what is there is replaced.",
 )
-def main(*, times: float, seconds: float, out: Path) -> None:
+def main(*, connections: int, seconds: float, rude: bool, out: Path) -> None:
     """Send a VTN more than it can store, and see what becomes of all."""
     folder = out.resolve()
 
     async def work() -> list[Phase]:
         async with Ours(Stage(folder)) as vtn:
-            return await overload(vtn, times=times, seconds=seconds)
+            return await overload(vtn, connections=connections, seconds=seconds, rude=rude)
 
     found = uvloop.run(work())
     (folder / "overload.json").write_bytes(msgspec.json.format(msgspec.json.encode(found)))

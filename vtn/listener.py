@@ -49,6 +49,8 @@ HEADER_S = 5.0
 BODY_S = 15.0
 TAKE_S = 15.0
 """How long the other end may leave an answer untaken that does not fit into the buffers."""
+HOLD_S = 1.0
+"""How long the answer is held back from who is turned away for the second time in a row."""
 LINGER_S = 2.0
 """How long a connection that is to be closed is listened to, so that the other end sees why."""
 IDLE_S = 75.0
@@ -235,6 +237,8 @@ class _Connection(web.RequestHandler):
         self.number = next(self._numbers)
         self.shown: Shown | None = None
         """Whose it is; None behind a TLS front, which says so with each request."""
+        self.turned_away = False
+        """The last request was, because there was too much to do."""
         self._listener = listener
         self._tcp: asyncio.Transport | None = None
         self._busy = False
@@ -538,10 +542,6 @@ class Listener:
             if connection.shown is not None:
                 connection.close()  # when this is answered
             return Answer(403, str(error).encode())
-        behind = self._pressure.refusal(is_poll=service is ServiceName.POLL)
-        if behind is not None:
-            self._counts.overloads[behind] += 1
-            return Answer(503, b"Too much at once; come again later.")
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
@@ -549,8 +549,14 @@ class Listener:
                 body = await request.content.read()
         except TimeoutError:
             return Answer(408, b"The body did not arrive in time.")
-        except (ConnectionError, ClientPayloadError):
+        except (ConnectionError, ClientPayloadError, RuntimeError):  # the last is aiohttp's
             return Answer(400, b"The connection broke before the body had arrived.")
+        # Asked when the body is here: with a body on its way the connection could not be kept.
+        behind = self._pressure.refusal(is_poll=service is ServiceName.POLL)
+        if behind is not None:
+            del body  # or it would be kept while the answer is held back
+            return await self._turn_away(connection, behind)
+        connection.turned_away = False
         ticket = self._pressure.enter()
         try:
             return await self._gateway.answer(
@@ -563,6 +569,14 @@ class Listener:
             )
         finally:
             self._pressure.leave(ticket)
+
+    async def _turn_away(self, connection: _Connection, behind: str) -> Answer:
+        self._counts.overloads[behind] += 1
+        if connection.turned_away and connection.shown is not None:
+            # It does not wait by itself, and would use up what is left.
+            await asyncio.sleep(HOLD_S)
+        connection.turned_away = True
+        return Answer(503, b"Too much at once; come again later.")
 
     def _who(self, request: BaseRequest, connection: _Connection) -> Shown:
         """Raises NotShown where nobody is, or somebody who no longer counts."""

@@ -24,7 +24,7 @@ LAG_POLLS_S: Final = 1.5
 """So late, and polls are turned away, too: VENs that honour Retry-After come less often."""
 OLDEST_S: Final = 2.0
 """So old the oldest request under way, and no work but polls is taken: the database is behind."""
-MOST_UNDER_WAY: Final = 512
+MOST_UNDER_WAY: Final = 256
 """Requests whose body has been read and whose answer is not made."""
 RETRY_AFTER_S: Final = (5, 15)
 """Drawn from these, so that those that were turned away do not come back together."""
