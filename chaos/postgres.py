@@ -114,6 +114,12 @@ class PostgresCluster:
     def drop(self, name: str) -> None:
         self._say(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
+    @property
+    def pid(self) -> int:
+        """Of the server process, the parent of all the others."""
+        assert self._server is not None
+        return self._server.pid
+
     def kill(self) -> None:
         """The whole server at once, as a power cut of its machine would; `run` brings it back."""
         assert self._server is not None

@@ -5,20 +5,22 @@ Each VEN sends one quarter hour after the other, as it would over a day: no mess
 """
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
-from bench import honesty, messages
+from bench import gauge, honesty, messages
 from bench.conversation import introduce
 from bench.errors import BenchFault
 from bench.load import flat_out, open_all, post
 from bench.plan import Run
 from bench.ratios import Row, at_least, at_most, over
-from bench.rounds import CpuPer, Round, interleaved
-from bench.servers import Openleadr, Ours, Server
+from bench.rounds import CpuPer, Figure, interleaved
+from bench.servers import Openleadr, Ours, Server, free_port
 from bench.stage import Site
+from chaos.postgres import PostgresCluster
 from vtn.views import Measurements
 
 LANES = 32
@@ -61,66 +63,137 @@ class Feed:
         return self._number * self._rows
 
 
+class Side:
+    """One server and the VENs that report to it."""
+
+    def __init__(self, run: Run, server: Server, name: str) -> None:
+        self.server = server
+        self.name = name
+        self._run = run
+        self._feeds: dict[int, list[Feed]] = {}
+
+    async def introduce(self, sites: Sequence[Site]) -> None:
+        """Half of the VENs report single rows, half 225 at a time."""
+        asked = await introduce(self.server, sites, now=self._run.now(), reports=True)
+        for rows, some in ((1, sites[:LANES]), (messages.ROWS, sites[LANES:])):
+            self._feeds[rows] = [
+                Feed(site, asked[site.ven_id], self._run, rows=rows) for site in some
+            ]
+
+    @property
+    def feeds(self) -> list[Feed]:
+        return [feed for some in self._feeds.values() for feed in some]
+
+    def sent(self, *rows: int) -> int:
+        """Values in reports of so many rows."""
+        return sum(feed.sent for each in rows for feed in self._feeds[each])
+
+    async def round(self, rows: int, _number: int) -> float:
+        """CPU us per report; every answer is checked."""
+        feeds = self._feeds[rows]
+        share = 10 if isinstance(self.server, Openleadr) else 1
+        count = max(1, self._run.amounts.reports // share // len(feeds))
+        batches = [feed.take(count) for feed in feeds]
+        contexts = [feed.site.context() for feed in feeds]
+        connections = await open_all("127.0.0.1", self.server.port, contexts)
+        polls = [post(messages.POLL, messages.poll(feed.site.ven_id)) for feed in feeds]
+        await flat_out([(one, [poll]) for one, poll in zip(connections, polls, strict=True)])
+        lanes = [
+            (connection, [request for _, request in batch])
+            for connection, batch in zip(connections, batches, strict=True)
+        ]
+        with CpuPer(self.server, count * len(feeds)) as cost:
+            replies = await flat_out(lanes)
+        for connection in connections:
+            connection.close()
+        for feed, batch, came in zip(feeds, batches, replies, strict=True):
+            for (request_id, _), reply in zip(batch, came, strict=True):
+                honesty.updated(reply, feed.site.ven_id, request_id, who=self.name)
+        return cost.us
+
+
+class PostgresSide(Side):
+    """Ours on PostgreSQL; keeps what PostgreSQL itself spent on each report of 225 rows."""
+
+    def __init__(self, run: Run, server: Server, name: str, cluster: PostgresCluster) -> None:
+        super().__init__(run, server, name)
+        self._cluster = cluster
+        self.spent_us: list[float] = []
+
+    async def round(self, rows: int, _number: int) -> float:
+        before_s, sent = gauge.cpu_s(self._cluster.pid), self.sent(rows)
+        us = await super().round(rows, _number)
+        reports = (self.sent(rows) - sent) // rows
+        if rows == messages.ROWS:
+            self.spent_us.append((gauge.cpu_s(self._cluster.pid) - before_s) * 1e6 / reports)
+        return us
+
+
 async def measure(run: Run) -> None:
     """Adds the rows of goals 3 and 8."""
     sites = run.stage.sites(2 * LANES)
-    few, many = sites[:LANES], sites[LANES:]
-    ours = Ours(run.stage, "reports-ours")
-    peer = Openleadr(run.stage, "reports-openleadr")
-    async with ours, peer:
-        feeds: dict[str, dict[int, list[Feed]]] = {}
-        for server in (ours, peer):
-            asked = await introduce(server, sites, now=run.now(), reports=True)
-            feeds[server.name] = {
-                1: [Feed(site, asked[site.ven_id], run, rows=1) for site in few],
-                messages.ROWS: [
-                    Feed(site, asked[site.ven_id], run, rows=messages.ROWS) for site in many
-                ],
-            }
-        run.tell("reports of 1 row")
-        single = await interleaved(_sides(run, (ours, peer), feeds, rows=1), rounds=_rounds(run))
-        await asyncio.to_thread(checkpoint, ours)
-        before = ours.database.stat().st_size
-        run.tell(f"reports of {messages.ROWS} rows")
-        whole = await interleaved(
-            _sides(run, (ours, peer), feeds, rows=messages.ROWS), rounds=_rounds(run)
-        )
-        await asyncio.to_thread(checkpoint, ours)
-        grown = ours.database.stat().st_size - before
-        values = sum(feed.sent for feed in feeds["ours"][messages.ROWS])
-        every = [feed for some in feeds["ours"].values() for feed in some]
-        stored = await asyncio.to_thread(stored_values, ours, every)
-        given = sum(feed.sent for feed in every)
-        if stored != given:
-            raise BenchFault(f"Our VTN holds {stored} values of {given} it said yes to.")
-        kept = (await peer.say(do="kept"))["values"]
-        told = sum(feed.sent for every in feeds["openleadr"].values() for feed in every)
-        if kept != told:
-            raise BenchFault(f"openleadr holds {kept} values of {told} it said yes to.")
-    mine, other = whole["ours"].value, whole["openleadr"].value
+    with _postgres() as cluster:
+        url = cluster.tcp_url(cluster.fresh()[0])
+        async with (
+            Ours(run.stage, "reports-ours") as ours,
+            Openleadr(run.stage, "reports-openleadr") as peer,
+            Ours(run.stage, "reports-postgres", url=url) as second,
+        ):
+            postgres = PostgresSide(run, second, "postgres", cluster)
+            sides = (Side(run, ours, "ours"), Side(run, peer, "openleadr"), postgres)
+            for side in sides:
+                await side.introduce(sites)
+            run.tell("reports of 1 row")
+            single = await _played(run, sides, 1)
+            await asyncio.to_thread(checkpoint, ours)
+            before = ours.database.stat().st_size
+            run.tell(f"reports of {messages.ROWS} rows")
+            whole = await _played(run, sides, messages.ROWS)
+            await asyncio.to_thread(checkpoint, ours)
+            grown = ours.database.stat().st_size - before
+            for side in sides:
+                await _assert_kept(side)
+            values = sides[0].sent(messages.ROWS)
+    _tell_reports(run, single, whole, Figure.of(postgres.spent_us).value)
+    _tell_throughput(run, whole, grown / values)
+
+
+async def _played(run: Run, sides: Sequence[Side], rows: int) -> dict[str, Figure]:
+    return await interleaved(
+        {side.name: partial(side.round, rows) for side in sides}, rounds=run.amounts.rounds
+    )
+
+
+def _tell_reports(
+    run: Run, single: Mapping[str, Figure], whole: Mapping[str, Figure], postgres_us: float
+) -> None:
     note = "ours commits with fsync before the answer; openleadr's handler keeps values in memory"
+    beside = f"the CPU time of the VTN; PostgreSQL itself, with fsync, takes {postgres_us:,.0f} us"
+    for name, figures, what, target, more in (
+        ("ours", whole, "report of 225 rows, stored before the answer (SQLite)", 12.0, note),
+        ("ours", single, "report of 1 row, stored before the answer (SQLite)", None, note),
+        ("postgres", whole, "report of 225 rows, stored (PostgreSQL)", None, beside),
+        ("postgres", single, "report of 1 row, stored (PostgreSQL)", None, ""),
+    ):
+        mine, other = figures[name], figures["openleadr"].value
+        run.rows.every.append(
+            Row(
+                goal=3,
+                what=what,
+                unit="CPU us",
+                ours=mine.value,
+                peer=other,
+                ratio=over(other, mine.value),
+                target=at_least(target) if target else None,
+                spread=mine.spread,
+                note=more,
+            )
+        )
+
+
+def _tell_throughput(run: Run, whole: Mapping[str, Figure], bytes_each: float) -> None:
+    mine, other = whole["ours"].value, whole["openleadr"].value
     run.rows.every += [
-        Row(
-            goal=3,
-            what="report of 225 rows, stored before the answer (SQLite)",
-            unit="CPU us",
-            ours=mine,
-            peer=other,
-            ratio=over(other, mine),
-            target=at_least(12.0),
-            spread=whole["ours"].spread,
-            note=note,
-        ),
-        Row(
-            goal=3,
-            what="report of 1 row, stored before the answer (SQLite)",
-            unit="CPU us",
-            ours=single["ours"].value,
-            peer=single["openleadr"].value,
-            ratio=over(single["openleadr"].value, single["ours"].value),
-            spread=single["ours"].spread,
-            note=note,
-        ),
         Row(
             goal=8,
             what="XML to stored samples, reports of 225 rows",
@@ -135,7 +208,7 @@ async def measure(run: Run) -> None:
             goal=8,
             what="bytes on disk for each sample (SQLite)",
             unit="bytes",
-            ours=grown / values,
+            ours=bytes_each,
             target=at_most(6.0, of="ours"),
             note="growth of the database file over all rounds, its WAL written back, divided by "
             "the samples; audit, tallies and free pages included",
@@ -143,39 +216,15 @@ async def measure(run: Run) -> None:
     ]
 
 
-def _rounds(run: Run) -> int:
-    return run.amounts.rounds
-
-
-def _sides(
-    run: Run,
-    servers: Sequence[Server],
-    feeds: Mapping[str, Mapping[int, Sequence[Feed]]],
-    *,
-    rows: int,
-) -> dict[str, Round]:
-    return {one.name: partial(round_of, run, one, feeds[one.name][rows]) for one in servers}
-
-
-async def round_of(run: Run, server: Server, feeds: Sequence[Feed], _number: int) -> float:
-    """CPU us per report; every answer is checked."""
-    count = max(1, run.amounts.reports // (10 if isinstance(server, Openleadr) else 1) // LANES)
-    batches = [feed.take(count) for feed in feeds]
-    connections = await open_all("127.0.0.1", server.port, [one.site.context() for one in feeds])
-    polls = [post(messages.POLL, messages.poll(one.site.ven_id)) for one in feeds]
-    await flat_out([(one, [poll]) for one, poll in zip(connections, polls, strict=True)])
-    lanes = [
-        (connection, [request for _, request in batch])
-        for connection, batch in zip(connections, batches, strict=True)
-    ]
-    with CpuPer(server, count * len(feeds)) as cost:
-        replies = await flat_out(lanes)
-    for connection in connections:
-        connection.close()
-    for feed, batch, came in zip(feeds, batches, replies, strict=True):
-        for (request_id, _), reply in zip(batch, came, strict=True):
-            honesty.updated(reply, feed.site.ven_id, request_id, who=server.name)
-    return cost.us
+@contextlib.contextmanager
+def _postgres() -> Iterator[PostgresCluster]:
+    """A PostgreSQL of this run that commits with fsync."""
+    cluster = PostgresCluster(free_port(), durable=True)
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 def checkpoint(server: Ours) -> None:
@@ -185,6 +234,18 @@ def checkpoint(server: Ours) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         connection.close()
+
+
+async def _assert_kept(side: Side) -> None:
+    """Raise BenchFault unless the server holds every value that it said yes to."""
+    if isinstance(side.server, Openleadr):
+        held = (await side.server.say(do="kept"))["values"]
+    else:
+        assert isinstance(side.server, Ours)
+        held = await asyncio.to_thread(stored_values, side.server, side.feeds)
+    told = side.sent(1, messages.ROWS)
+    if held != told:
+        raise BenchFault(f"{side.name} holds {held} values of {told} it said yes to.")
 
 
 def stored_values(server: Ours, feeds: Sequence[Feed]) -> int:
