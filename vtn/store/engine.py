@@ -31,6 +31,8 @@ from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
 
 ANSWER_S = 5.0
 """How long PostgreSQL may take to let us in; while it does not, VENs are told to come again."""
+POOL = 10
+"""Connections of one process to PostgreSQL; and one more, its line (vtn.store.line)."""
 STATEMENT_S = 30.0
 """No statement takes longer, unless nobody is at the other end any more (PostgreSQL)."""
 _MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -69,8 +71,8 @@ class Store:
             return cls(_sqlite_reader(url), _sqlite_writer(url))
         engine = create_async_engine(
             url,
-            pool_size=5,
-            max_overflow=5,
+            pool_size=POOL,
+            max_overflow=0,  # what overflows is opened and closed for every single transaction
             pool_pre_ping=True,
             pool_timeout=ANSWER_S,
             connect_args={"timeout": ANSWER_S, "command_timeout": STATEMENT_S},
