@@ -10,9 +10,10 @@ three compete for the same cores. Every answer is checked.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Self
 
 import asyncpg
 import click
@@ -56,7 +57,7 @@ class _Share:
             time.process_time(),
         )
 
-    def __enter__(self) -> "_Share":
+    def __enter__(self) -> Self:
         self._before = self._now()
         return self
 
@@ -110,13 +111,15 @@ async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
         ) as server:
             console.print(f"{count} workers listen after {time.perf_counter() - started:.2f} s")
             contexts = [site.context() for site in sites]
-            connections = await open_all("127.0.0.1", server.port, contexts)
+            opened = await open_all("127.0.0.1", server.port, contexts)
+            lanes = dict(zip(sites, opened, strict=True))
             for what in ("polls", "reports"):
-                shares = []
-                for number in range(ROUNDS + 1):  # the first to warm up
-                    round_ = _polls if what == "polls" else _reports
-                    share = await round_(server, postmaster, sites, connections, asked, number)
-                    shares.append(share)
+                shares = [
+                    await _polls(server, postmaster, lanes)
+                    if what == "polls"
+                    else await _reports(server, postmaster, lanes, asked, number)
+                    for number in range(ROUNDS + 1)  # the first to warm up
+                ]
                 best = sorted(shares[1:], key=lambda one: one.per_s)
                 middle = best[len(best) // 2]
                 table.add_row(
@@ -129,7 +132,7 @@ async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
                     f"{best[0].per_s:,.0f} to {best[-1].per_s:,.0f}",
                 )
             console.print(f"{count} workers: {await _connections(server, sites)}")
-            for connection in connections:
+            for connection in opened:
                 connection.close()
     console.print(table)
 
@@ -147,18 +150,16 @@ async def _postmaster(url: str) -> int:
         await connection.close()
 
 
-async def _polls(
-    server: Ours,
-    postmaster: int,
-    sites: Sequence[Site],
-    connections: Sequence[Connection],
-    _asked: dict[str, str],
-    _number: int,
-) -> _Share:
-    requests = [post(messages.POLL, messages.poll(site.ven_id)) for site in sites]
-    lanes = zip(connections, ([one] * POLLS for one in requests), strict=True)
-    with _Share(server, postmaster, POLLS * len(sites)) as share:
-        replies = await flat_out(list(lanes))
+Lanes = Mapping[Site, Connection]
+
+
+async def _polls(server: Ours, postmaster: int, lanes: Lanes) -> _Share:
+    work = [
+        (connection, [post(messages.POLL, messages.poll(site.ven_id))] * POLLS)
+        for site, connection in lanes.items()
+    ]
+    with _Share(server, postmaster, POLLS * len(lanes)) as share:
+        replies = await flat_out(work)
     for came in replies:
         for reply in came:
             honesty.message(reply, Response, who=server.name)
@@ -166,12 +167,7 @@ async def _polls(
 
 
 async def _reports(
-    server: Ours,
-    postmaster: int,
-    sites: Sequence[Site],
-    connections: Sequence[Connection],
-    asked: dict[str, str],
-    number: int,
+    server: Ours, postmaster: int, lanes: Lanes, asked: Mapping[str, str], number: int
 ) -> _Share:
     first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
     span = messages.STEP * messages.ROWS
@@ -189,10 +185,10 @@ async def _reports(
 
     work = [
         (connection, [request(site, index) for index in range(REPORTS)])
-        for site, connection in zip(sites, connections, strict=True)
+        for site, connection in lanes.items()
     ]
     replies: list[list[Reply]] = []
-    with _Share(server, postmaster, REPORTS * len(sites)) as share:
+    with _Share(server, postmaster, REPORTS * len(lanes)) as share:
         for start in range(0, len(work), REPORTING):
             replies += await flat_out(work[start : start + REPORTING])
     for came in replies:
