@@ -391,6 +391,10 @@ class Listener:
         """From when each revocation list is overdue, by the name of its file."""
         return {file.name: at for file, at in self.revocation.next_update_at().items()}
 
+    def revocation_alarms(self, now: datetime) -> list[str]:
+        """A sentence for each revocation list that a person should see to."""
+        return self.revocation.alarms(now)
+
     def close_connections(self, certificate: str) -> int:
         """Close every open connection of this certificate (full SHA-256) now; how many."""
         open_ = self.connections.of(certificate)

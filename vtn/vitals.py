@@ -11,7 +11,7 @@ import asyncio
 import os
 import resource
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +47,9 @@ class Listening(Protocol):
 
     def revocations_due_at(self) -> Mapping[str, datetime | None]:
         """From when each revocation list is overdue, by its file."""
+
+    def revocation_alarms(self, now: datetime) -> Sequence[str]:
+        """A sentence for each revocation list that a person should see to."""
 
 
 class Disk(NamedTuple):
@@ -108,10 +111,8 @@ class Vitals:
     def warnings(self) -> list[str]:
         """What does not keep it from serving, but should be seen to."""
         found = []
-        due = self.listener.revocations_due_at().values() if self.listener is not None else ()
-        now = self.office.now()
-        if any(at is not None and at <= now for at in due):
-            found.append("a revocation list is overdue")
+        if self.listener is not None and self.listener.revocation_alarms(self.office.now()):
+            found.append("a revocation list should be seen to")
         disk = self.disk()
         if disk is not None and disk.free < min(disk.total * LEAST_FREE, LEAST_FREE_BYTES):
             found.append("the disk of the database is nearly full")
