@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import socket
 import ssl
+import subprocess
 from datetime import UTC, datetime
 
 import pytest
@@ -19,9 +20,9 @@ from vtn.operations.access import MOST
 from vtn.views import Ven
 
 
-@pytest.fixture
-def place(tmp_path):
-    found = Utility(tmp_path, "sqlite:///vtn.db")
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    found = Utility(tmp_path_factory.mktemp("attacked"), "sqlite:///vtn.db")
     found.open()
     try:
         yield found
@@ -126,3 +127,44 @@ def test_hundreds_of_connections_that_say_nothing_leave_room_for_an_honest_ven(p
         body = oadr.build(Poll(ven_id="honest"))
         assert post(place, issued, ServiceName.POLL, body)[0] == 200
     assert place.vtn.alive
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_resumed_session_is_the_same_ven_and_revoked_it_is_nobodys(place, version):
+    """A session brings its certificate back without the handshake that looked at it."""
+    name = f"resumed-{version.name}"
+    (issued,) = place.let_in([name])
+    context = tls(place, issued)
+    context.maximum_version = version
+    body = oadr.build(CreatePartyRegistration(request_id="r"))
+
+    def say(session=None):
+        line = socket.create_connection(("127.0.0.1", place.openadr_port), timeout=5)
+        with context.wrap_socket(line, server_hostname="127.0.0.1", session=session) as wrapped:
+            wrapped.sendall(request(body))
+            answer = wrapped.recv(65_536).partition(b"\r\n\r\n")[2]
+            code = oadr.parse(answer).response.response_code
+            return code, wrapped.session_reused, wrapped.session
+
+    code, reused, session = say()
+    assert (code, reused) == ("200", False)
+    assert say(session)[:2] == ("200", True)
+    place.operator.post("vens", name, "revoke", into=Ven)
+    assert say(session)[:2] == ("463", True)
+
+
+def test_a_client_cannot_renegotiate(place):
+    (issued,) = place.let_in(["renegotiating"])
+    done = subprocess.run(
+        [
+            *("openssl", "s_client", "-connect", f"127.0.0.1:{place.openadr_port}", "-tls1_2"),
+            *("-cert", issued.certificate, "-key", issued.key),
+            *("-CAfile", place.authority.vtn_trust),
+        ],
+        input=b"R\n",
+        capture_output=True,
+        check=False,
+        timeout=20,
+    )
+    assert b"RENEGOTIATING" in done.stderr
+    assert b"no renegotiation" in done.stderr
