@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 
 from chaos import ledgers
@@ -45,7 +46,8 @@ class Field:
         self.said: dict[float, float | None] = {}
         """Every row that was seen on the node's disk: what may give way there later counts, too."""
         self.since_row = 0
-        """Rows up to this one are not judged."""
+        """Rows up to this one may be at the VTN; later ones must be."""
+        self._due: set[float] = set()
         self._next_at = datetime.now(UTC)
 
     @property
@@ -114,8 +116,9 @@ class Field:
 
     def remember(self) -> None:
         """Note what is on the node's disk now."""
-        rows = sorted(row for row in self.rows() if row[0] > self.since_row)
+        rows = sorted(self.rows(), key=itemgetter(0))
         self.said |= {at: watts for _, at, watts in rows}
+        self._due |= {at for row_id, at, _ in rows if row_id > self.since_row}
 
     def judge(self, *, patience: Patience | None = None, drained_within_s: float = 60.0) -> Verdict:
         """Wait until all that was ever seen on the node's disk is at the VTN, then judge it all.
@@ -130,7 +133,7 @@ class Field:
         while True:
             held = ledgers.held_with_quality(url, series)
             first = min((at for at, _, _ in held), default=math.inf)
-            due = {at for at in self.said if at >= first}
+            due = {at for at in self._due if at >= first}
             if due <= {at for at, _, _ in held} or time.monotonic() > deadline:
                 break
             time.sleep(0.3)
