@@ -1,6 +1,6 @@
 # Thin doors; the work is in scripts/ and in the packages. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check unit story conformance chaos deb fuzz bench lock clean
+.PHONY: help setup demo test check unit story conformance chaos deb fuzz bench herd lock clean
 
 PY := .venv/bin/python
 WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
@@ -44,6 +44,10 @@ fuzz: setup ## coverage-guided fuzzing of what reads strangers' words (FUZZ_S=60
 
 bench: setup packages ## our VTN beside openleadr's and a bare echo: ratios, 15 minutes (QUICK=1: 6; ONLY=1,3: some)
 	@$(PY) -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+herd: setup ## a VTN is killed under 1,000 VENs and comes back (CROWD=1: all at once); then is sent too much
+	@$(PY) -m bench.herd $(if $(CROWD),--crowd)
+	@$(PY) -m bench.overload
 
 lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
