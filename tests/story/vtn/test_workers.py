@@ -376,6 +376,23 @@ async def test_a_contact_with_one_worker_is_known_to_all(served):
     assert health["online"] >= 1
 
 
+async def test_whichever_worker_is_scraped_tells_what_all_have_counted(served):
+    ven = await served.registered()
+    for connection in ven.everywhere().values():
+        ven.ask(connection)
+    url = f"http://127.0.0.1:{served.operator_port}/metrics"
+    token = (served.folder / "operator.token").read_text().strip()
+    asked = urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"})
+
+    def told():
+        with urllib.request.urlopen(asked, timeout=WITHIN_S) as answer:
+            text = answer.read().decode()
+        polls = 'oadr_requests_total{code="200",service="OadrPoll",worker="'
+        return {line[len(polls)] for line in text.splitlines() if line.startswith(polls)}
+
+    soon("the counts of all three", lambda: told() == {"1", "2", "3"})
+
+
 async def test_a_signed_message_counts_once_among_all_workers(served):
     ven = await served.registered()
     signer = Signer(ven.issued.certificate.read_bytes(), ven.issued.key.read_bytes())
