@@ -37,13 +37,15 @@ from vtn.connections import Connections
 from vtn.counts import Counts
 from vtn.errors import ListenerFault, NotShown
 from vtn.forwarded import HEADERS, Front, Shown
-from vtn.gateway import Answer, Gateway
+from vtn.gateway import Answer, Gateway, LastPoll
 from vtn.pressure import Pressure
 from vtn.revocation import RevocationLists
 
 log = structlog.get_logger()
 
 HANDSHAKE_S = 10.0
+BACKLOG = 4096
+"""Connections that wait to be taken; one too many comes again after a second, then after three."""
 HEADER_S = 5.0
 """From the first byte of a request (or the connection) to the end of its headers."""
 BODY_S = 15.0
@@ -73,6 +75,8 @@ CIPHERS = (
 
 _PREFIX = tuple(PREFIX.strip("/").split("/"))
 _SERVICES = {service.value: service for service in ServiceName}
+_PLAIN_PATHS = {f"{PREFIX}/{service.value}": service for service in ServiceName}
+"""As nearly every VEN writes them."""
 
 
 def tls_context(settings: OpenAdrSettings) -> ssl.SSLContext:
@@ -140,7 +144,7 @@ def bind(host: str, port: int, *, whose: str, shared: bool = False) -> socket.so
         if shared:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listening.bind(address)
-        listening.listen(1024)
+        listening.listen(BACKLOG)
         listening.setblocking(False)
     except OSError as error:
         listening.close()
@@ -184,7 +188,7 @@ def _bind_unix(path: Path) -> socket.socket:
             listening.bind(str(path))
         finally:
             os.umask(before)
-        listening.listen(1024)
+        listening.listen(BACKLOG)
         listening.setblocking(False)
     except OSError as error:
         listening.close()
@@ -239,6 +243,7 @@ class _Connection(web.RequestHandler):
         """Whose it is; None behind a TLS front, which says so with each request."""
         self.turned_away = False
         """The last request was, because there was too much to do."""
+        self.last_poll = LastPoll()
         self._listener = listener
         self._tcp: asyncio.Transport | None = None
         self._busy = False
@@ -265,9 +270,10 @@ class _Connection(web.RequestHandler):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
-        if not self._busy and self._timer is None:
-            self._arm()
         super().data_received(data)
+        # aiohttp keeps in _messages the requests whose headers it has read
+        if not self._busy and self._timer is None and not self._messages:
+            self._arm()
 
     def pause_writing(self) -> None:
         """The other end does not take its answer as fast as we send."""
@@ -445,10 +451,14 @@ class Listener:
             "ssl_handshake_timeout": HANDSHAKE_S,
             "ssl_shutdown_timeout": LINGER_S,
         }
-        self._listeners = [await loop.create_server(self._server, sock=self._sockets[0], **tls)]
+        # The loop listens anew, and would take a backlog of 100 for itself.
+        first = await loop.create_server(
+            self._server, sock=self._sockets[0], backlog=BACKLOG, **tls
+        )
+        self._listeners = [first]
         for plain in self._sockets[1:]:
             kind = loop.create_unix_server if plain.family == socket.AF_UNIX else loop.create_server
-            self._listeners.append(await kind(self._server, sock=plain))
+            self._listeners.append(await kind(self._server, sock=plain, backlog=BACKLOG))
         self._looking = asyncio.create_task(self._look())
         return self
 
@@ -496,7 +506,7 @@ class Listener:
         assert isinstance(connection, _Connection)
         connection.headers_read()
         began_s = time.perf_counter()
-        service = service_of(request.rel_url.path)
+        service = _PLAIN_PATHS.get(request.raw_path) or service_of(request.rel_url.path)
         status = 0  # of a request that is broken off when we stop
         try:
             answer = await self._answer(request, connection, service)
@@ -549,8 +559,11 @@ class Listener:
         if request.headers.get("Expect", "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         try:
-            async with asyncio.timeout(BODY_S):
-                body = await request.content.read()
+            if request.content.is_eof():  # all of it came with the headers
+                body = request.content.read_nowait()
+            else:
+                async with asyncio.timeout(BODY_S):
+                    body = await request.content.read()
         except TimeoutError:
             return Answer(408, b"The body did not arrive in time.")
         except (ConnectionError, ClientPayloadError, RuntimeError):  # the last is aiohttp's
@@ -570,6 +583,7 @@ class Listener:
                 connection=connection.number if shown is connection.shown else _number_of(shown),
                 der=shown.der,
                 request=ticket,
+                last=connection.last_poll,
             )
         finally:
             self._pressure.leave(ticket)
@@ -602,11 +616,12 @@ def _number_of(shown: Shown) -> int:
 
 
 def _wrong_headers(request: BaseRequest, max_bytes: int, *, shown: bool) -> Answer | None:
-    if request.content_type.lower() != MEDIA_TYPE:
-        return Answer(406, f"The content type is {MEDIA_TYPE}.".encode())
-    charset = request.charset
-    if charset is not None and charset.lower().strip('"') not in ("utf-8", "utf8"):
-        return Answer(406, b"The charset is UTF-8.")
+    if request.headers.get("Content-Type") != MEDIA_TYPE:  # else there is nothing to take apart
+        if request.content_type.lower() != MEDIA_TYPE:
+            return Answer(406, f"The content type is {MEDIA_TYPE}.".encode())
+        charset = request.charset
+        if charset is not None and charset.lower().strip('"') not in ("utf-8", "utf8"):
+            return Answer(406, b"The charset is UTF-8.")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         return Answer(406, b"A body is not compressed; send it without Content-Encoding.")
     if shown and any(name in request.headers for name in HEADERS):
