@@ -108,11 +108,10 @@ class Office:
     async def resynchronise(self) -> None:
         """Enter every VEN anew, and be in doubt no longer. Raises StoreUnavailable."""
         doubt = self.directory.doubts
-        async with self._refreshing:
-            async with self.store.read() as connection:
-                found = await vens.every(connection)
-            for ven in found:
-                self.directory.put(ven)
+        async with self._refreshing, self.store.read() as connection:
+            async for part in vens.in_parts(connection):
+                for ven in part:
+                    self.directory.put(ven)
         self.directory.dispel(doubt)
 
     def must_look_up(self, entry: Entry | None) -> bool:

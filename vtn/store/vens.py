@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """VENs, their registrations and resources."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime
 
 from sqlalchemy import bindparam, insert, or_, select, update
@@ -61,6 +61,18 @@ async def every(connection: AsyncConnection, *, group: str | None = None) -> lis
         return await _read(connection, None)
     query = select(MemberRow.ven_id).where(MemberRow.group_id == group)
     return await _read(connection, list(await connection.scalars(query)))
+
+
+async def in_parts(connection: AsyncConnection) -> AsyncIterator[list[Ven]]:
+    """All VENs by venID, some at a time: a hundred thousand take seconds to read."""
+    after = ""
+    while True:
+        query = select(VenRow.ven_id).where(VenRow.ven_id > after).order_by(VenRow.ven_id)
+        ven_ids = list(await connection.scalars(query.limit(_AT_ONCE)))
+        if not ven_ids:
+            return
+        yield await _read(connection, ven_ids)
+        after = ven_ids[-1]
 
 
 async def some(connection: AsyncConnection, ven_ids: Iterable[str]) -> list[Ven]:
@@ -126,6 +138,16 @@ async def remember_certificate(connection: AsyncConnection, ven_id: str, der: by
 
 async def revoke(connection: AsyncConnection, ven_id: str, at: datetime) -> None:
     await connection.execute(update(VenRow).where(VenRow.ven_id == ven_id).values(revoked_at=at))
+
+
+async def replace_certificate(
+    connection: AsyncConnection, ven_id: str, sha256: str, der: bytes | None
+) -> None:
+    await connection.execute(
+        update(VenRow)
+        .where(VenRow.ven_id == ven_id)
+        .values(certificate_sha256=sha256, certificate_der=der)
+    )
 
 
 async def touch(connection: AsyncConnection, contacts: Mapping[str, datetime]) -> None:
