@@ -53,6 +53,7 @@ def _goals(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
 )
 @click.option("--only", default="", callback=_goals, help="Goals like 1,3.  [default: all]")
 @click.option("--quick", is_flag=True, help="Fewer and shorter rounds: rougher figures.")
+@click.option("--profile", is_flag=True, help="Say in OUT/profiles where our VTN's time goes.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -60,7 +61,7 @@ def _goals(_ctx: click.Context, _param: click.Parameter, text: str) -> tuple[int
     show_default=True,
     help="Where ratios.json and the logs go; what is there is replaced.",
 )
-def main(*, only: tuple[int, ...], quick: bool, out: Path) -> None:
+def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> None:
     """Measure the goals of docs/performance.md on this machine.
 
     Exit status 0 when every answer was right, met or missed; 1 when one was wrong or something
@@ -76,7 +77,12 @@ def main(*, only: tuple[int, ...], quick: bool, out: Path) -> None:
         )
 
     rows = Rows()
-    run = Run(stage=Stage(out / "work"), amounts=QUICK if quick else WHOLE, rows=rows, tell=tell)
+    run = Run(
+        stage=Stage(out / "work", profiles=out / "profiles" if profile else None),
+        amounts=QUICK if quick else WHOLE,
+        rows=rows,
+        tell=tell,
+    )
     chosen = dict.fromkeys(MODULES[goal] for goal in sorted(set(only)))
     failed = uvloop.run(_measure(run, list(chosen), console))
     result = {
@@ -84,6 +90,7 @@ def main(*, only: tuple[int, ...], quick: bool, out: Path) -> None:
         "also": [row.plain() for row in rows.also],
         "failed": failed,
         "quick": quick,
+        "profiled": profile,
         "started_at": started_at.isoformat(timespec="seconds"),
         "duration_s": round(time.monotonic() - began, 1),
         "machine": machine(),

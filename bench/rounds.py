@@ -51,11 +51,13 @@ class CpuPer:
         self.us = 0.0
 
     def __enter__(self) -> Self:
+        self._server.measuring(now=True)
         self._before_s = self._server.cpu_s()
         return self
 
     def __exit__(self, *_exc: object) -> None:
         self.us = (self._server.cpu_s() - self._before_s) * 1e6 / self._count
+        self._server.measuring(now=False)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

@@ -33,6 +33,8 @@ START_S = 30.0
 STOP_S = 20.0
 BIN = Path(sys.executable).parent
 CONTEXT = "http://market.example/bench"
+MEASURING = ".measuring"
+"""While a file of this suffix stands beside it, bench.profiled fills a profile."""
 
 
 def free_port() -> int:
@@ -148,6 +150,9 @@ class Server:
     def rss_bytes(self) -> int:
         return self.program.rss_bytes()
 
+    def measuring(self, *, now: bool) -> None:
+        """Said before and after each stretch that is measured."""
+
     async def connect(self, site: Site) -> Connection:
         return await Connection.open("127.0.0.1", self.port, site.context())
 
@@ -213,7 +218,12 @@ url = "{url}"
 port = {self.operator_port}
 token_file = "operator.token"
 """)
-        command = [BIN / "vtn", "serve", "--config", self.config, *serve]
+        vtn: list[object] = [BIN / "vtn"]
+        self._profile: Path | None = None
+        if stage.profiles is not None:
+            self._profile = stage.profiles / f"{name}.txt"
+            vtn = [sys.executable, "-m", "bench.profiled", self._profile]
+        command = [*vtn, "serve", "--config", self.config, *serve]
         self.program = Program(name, command, self.folder)
         self._contexts_made = False
 
@@ -240,6 +250,11 @@ token_file = "operator.token"
         await self.program.listening(self.operator_port)
         self.operator = OperatorClient.at(config.load(self.config))
         return self
+
+    def measuring(self, *, now: bool) -> None:
+        if self._profile is not None:
+            mark = self._profile.with_suffix(MEASURING)
+            mark.touch() if now else mark.unlink(missing_ok=True)
 
     async def admit(self, sites: Sequence[Site]) -> None:
         def work() -> None:

@@ -39,9 +39,16 @@ class Site:
 
 
 class Stage:
-    """A folder that is cleared first."""
+    """A folder that is cleared first.
 
-    def __init__(self, folder: Path) -> None:
+    With `profiles` our VTN is sampled while it serves and leaves there what it found: see
+    bench.profiled. It costs some percent, so such a run has no figures to keep.
+    """
+
+    def __init__(self, folder: Path, *, profiles: Path | None = None) -> None:
+        if profiles is not None:
+            profiles.mkdir(parents=True, exist_ok=True)
+        self.profiles = profiles
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         self.folder = folder
