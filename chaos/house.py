@@ -70,6 +70,7 @@ class House:
         self.shift = ClockShift.to_play(AFTERNOON, at=datetime.now(UTC))
         authority = Authority.create(folder / "certs")
         authority.vtn(["127.0.0.1"])
+        self.authority = authority
         self.ven_cert = authority.ven(ven_id)
         broker_cert = authority.site("broker", SiteRole.BROKER, hosts=["127.0.0.1"])
         node_cert = authority.site(NODE, SiteRole.NODE)

@@ -87,14 +87,7 @@ class Desk:
         Conflict where the ID or the certificate is taken, Invalid for a fingerprint that is not 64
         hex digits, Unknown for a group.
         """
-        sha256 = certificate_sha256.strip().replace(":", "").lower()
-        if not _SHA256.fullmatch(sha256):
-            raise Invalid(
-                "The certificate's SHA-256 has 64 hex digits; "
-                "the short OpenADR fingerprint is too few to tell friend from foe."
-            )
-        if certificate_der is not None and sha256_of(certificate_der) != sha256:
-            raise Invalid("The certificate and its SHA-256 do not belong together; give one.")
+        sha256 = _digest(certificate_sha256, certificate_der)
         at = self._office.now()
         ven = Ven(
             ven_id=_identifier("venID", ven_id or uuid.uuid4().hex),
@@ -108,9 +101,7 @@ class Desk:
         async with self._office.change() as (connection, news):
             if await vens.find(connection, ven.ven_id) is not None:
                 raise Conflict(f"There is a VEN '{ven.ven_id}' already; choose another venID.")
-            owner = await vens.find_by_certificate(connection, sha256)
-            if owner is not None:
-                raise Conflict(f"This certificate is that of the VEN '{owner}' already.")
+            await _nobodys(connection, sha256)
             await vens.add(connection, ven)
             for group_id in groups:
                 await _known_group(connection, group_id)
@@ -149,6 +140,28 @@ class Desk:
                 raise Conflict(f"The VEN '{ven_id}' was revoked before.")
             await vens.revoke(connection, ven_id, at)
             await self._note(connection, by, "revoke VEN", f"ven:{ven_id}", at)
+            news.changed(ven_id)
+        return self._office.ven(ven_id)
+
+    async def replace_certificate(
+        self,
+        ven_id: str,
+        *,
+        certificate_sha256: str,
+        certificate_der: bytes | None = None,
+        by: str,
+    ) -> Ven:
+        """From the next request on the VEN is whoever shows this certificate; the old one is shut
+        out, and all that the VEN has stays. Raises as add_ven, and Conflict for a revoked VEN.
+        """
+        sha256 = _digest(certificate_sha256, certificate_der)
+        async with self._office.change() as (connection, news):
+            ven = await known_ven(connection, ven_id, lock=True)
+            if ven.revoked_at is not None:
+                raise Conflict(f"The VEN '{ven_id}' was revoked; let it in under another venID.")
+            await _nobodys(connection, sha256)
+            await vens.replace_certificate(connection, ven_id, sha256, certificate_der)
+            await self._note(connection, by, "replace certificate", f"ven:{ven_id}", detail=sha256)
             news.changed(ven_id)
         return self._office.ven(ven_id)
 
@@ -834,6 +847,26 @@ def _identifier(name: str, text: str) -> str:
     if len(text) > _LONGEST:
         raise Invalid(f"A {name} has at most {_LONGEST} characters.")
     return text
+
+
+def _digest(certificate_sha256: str, certificate_der: bytes | None) -> str:
+    """The SHA-256 as it is kept. Raises Invalid."""
+    sha256 = certificate_sha256.strip().replace(":", "").lower()
+    if not _SHA256.fullmatch(sha256):
+        raise Invalid(
+            "The certificate's SHA-256 has 64 hex digits; "
+            "the short OpenADR fingerprint is too few to tell friend from foe."
+        )
+    if certificate_der is not None and sha256_of(certificate_der) != sha256:
+        raise Invalid("The certificate and its SHA-256 do not belong together; give one.")
+    return sha256
+
+
+async def _nobodys(connection: AsyncConnection, sha256: str) -> None:
+    """Raises Conflict where the certificate is some VEN's."""
+    owner = await vens.find_by_certificate(connection, sha256)
+    if owner is not None:
+        raise Conflict(f"This certificate is that of the VEN '{owner}' already.")
 
 
 async def _registered(connection: AsyncConnection, ven_id: str) -> Ven:

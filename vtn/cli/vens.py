@@ -39,18 +39,13 @@ def vens_add(
     as_json: bool,
 ) -> None:
     """Let a VEN in: with this certificate it may register as VEN_ID."""
-    if (cert is None) == (digest is None):
-        raise click.UsageError("give the VEN's certificate: either --cert or --fingerprint.")
     body: dict[str, object] = {
         "ven_id": ven_id,
         "name": name,
         "resources": resources,
         "groups": groups,
+        **_certificate(cert, digest),
     }
-    if cert is not None:
-        body["certificate"] = _pem(cert)
-    else:
-        body["certificate_sha256"] = _full_digest(digest or "")
     found = vtn.post("vens", into=Ven, body=body)
     if as_json:
         show_json(found)
@@ -89,6 +84,22 @@ def _act_on_ven(act: str, caption: str, done: str) -> None:
     def command(vtn: OperatorClient, *, ven_id: str, as_json: bool) -> None:
         found = vtn.post("vens", ven_id, act, into=Ven)
         show_json(found) if as_json else show(done.format(found.ven_id))
+
+
+@vens.command("certificate", epilog=example("vtn vens certificate hq --cert hq-2027.crt"))
+@click.argument("ven_id")
+@click.option("--cert", type=FILE, help="Its new certificate (PEM).")
+@click.option("--fingerprint", "digest", help="Its full SHA-256, 64 hex digits, instead.")
+@asks
+def vens_certificate(
+    vtn: OperatorClient, *, ven_id: str, cert: Path | None, digest: str | None, as_json: bool
+) -> None:
+    """Give a VEN another certificate; the one before is nobody's from now on."""
+    found = vtn.post("vens", ven_id, "certificate", into=Ven, body=dict(_certificate(cert, digest)))
+    if as_json:
+        show_json(found)
+    else:
+        show(f"{found.ven_id} is known by the certificate {found.fingerprint}")
 
 
 _act_on_ven(
@@ -200,6 +211,15 @@ def contexts_list(vtn: OperatorClient, *, as_json: bool) -> None:
 
 
 _HEX = re.compile(r"[0-9a-f]+")
+
+
+def _certificate(cert: Path | None, digest: str | None) -> dict[str, object]:
+    """The part of a body that says which certificate. Raises click.UsageError, Invalid."""
+    if (cert is None) == (digest is None):
+        raise click.UsageError("give the VEN's certificate: either --cert or --fingerprint.")
+    if cert is not None:
+        return {"certificate": _pem(cert)}
+    return {"certificate_sha256": _full_digest(digest or "")}
 
 
 def _full_digest(text: str) -> str:

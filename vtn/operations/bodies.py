@@ -8,6 +8,15 @@ import msgspec
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
+class NewCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Another certificate of a VEN that is known."""
+
+    certificate_sha256: str = ""
+    """64 hex digits over the DER certificate; needless where `certificate` is given."""
+    certificate: str = ""
+    """The certificate itself (PEM)."""
+
+
 class NewVen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A VEN to let in."""
 

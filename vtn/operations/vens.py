@@ -9,7 +9,14 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from oadr.fingerprint import sha256
 from vtn import records
 from vtn.errors import Invalid
-from vtn.operations.bodies import Members, NewGroup, NewMarketContext, NewResource, NewVen
+from vtn.operations.bodies import (
+    Members,
+    NewCertificate,
+    NewGroup,
+    NewMarketContext,
+    NewResource,
+    NewVen,
+)
 from vtn.operations.needs import By, DeskHere
 from vtn.views import Opt, Ven
 
@@ -55,6 +62,22 @@ async def add_resource(
 async def revoke_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """Shut a VEN out, for good; what it sent stays."""
     return Ven.of(await desk.revoke_ven(ven_id, by=by))
+
+
+@post("/vens/{ven_id:str}/certificate", status_code=200)
+async def replace_certificate(
+    ven_id: FromPath[str], data: JSONBody[NewCertificate], desk: DeskHere, by: By
+) -> Ven:
+    """Give a VEN another certificate; the one before is shut out."""
+    der = _der(data.certificate) if data.certificate else None
+    return Ven.of(
+        await desk.replace_certificate(
+            ven_id,
+            certificate_sha256=data.certificate_sha256 or (sha256(der) if der else ""),
+            certificate_der=der,
+            by=by,
+        )
+    )
 
 
 @post("/vens/{ven_id:str}/reregister", status_code=200)
@@ -137,6 +160,7 @@ router = Router(
         add_ven,
         show_ven,
         add_resource,
+        replace_certificate,
         revoke_ven,
         reregister_ven,
         deregister_ven,

@@ -54,6 +54,33 @@ async def test_a_ven_that_cannot_be_added_changes_nothing(house, changes, fault,
     assert lines == len(await house.desk.audit())
 
 
+async def test_a_ven_with_another_certificate_is_the_same_ven(house):
+    ven = await house.registered("0042")
+    registration = (await house.desk.ven("0042")).registration_id
+
+    await house.desk.replace_certificate("0042", certificate_sha256=sha(50), by="anna")
+
+    assert house.office.directory.by_certificate(ven.certificate) is None
+    assert house.office.directory.by_certificate(sha(50)).ven.ven_id == "0042"
+    assert (await house.desk.ven("0042")).registration_id == registration
+    assert (await house.desk.audit())[0].act == "replace certificate"
+
+
+async def test_a_certificate_is_given_to_one_ven_only(house):
+    await house.let_in("0042")
+    await house.let_in("gone")
+    await house.desk.revoke_ven("gone", by="anna")
+
+    for ven_id, digest, fault in (
+        ("0042", sha(2), Conflict),
+        ("0042", "AA:BB", Invalid),
+        ("gone", sha(9), Conflict),
+        ("nobody", sha(9), Unknown),
+    ):
+        with pytest.raises(fault):
+            await house.desk.replace_certificate(ven_id, certificate_sha256=digest, by="anna")
+
+
 async def test_an_event_reaches_groups_resources_vens_or_everybody(house):
     for name, resources in (("a", ("ra",)), ("b", ("rb",)), ("c", ("rc",))):
         await house.let_in(name, resources=resources)

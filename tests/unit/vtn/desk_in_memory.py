@@ -81,6 +81,13 @@ class DeskInMemory(Desk):
         self._act(by, "revoke", ven_id)
         return self.known[ven_id]
 
+    async def replace_certificate(self, ven_id, *, certificate_sha256, certificate_der=None, by):
+        self.known[ven_id] = replace(
+            await self.ven(ven_id), certificate_sha256=certificate_sha256.lower()
+        )
+        self._act(by, "certificate", ven_id)
+        return self.known[ven_id]
+
     async def request_reregistration(self, ven_id, *, by):
         self._act(by, "reregister", (await self.ven(ven_id)).ven_id)
 

@@ -168,6 +168,15 @@ def test_a_ven_is_shown_asked_revoked_and_given_resources(open_office: Office) -
     assert DIGEST in shown
 
 
+def test_a_ven_is_given_another_certificate(open_office: Office) -> None:
+    other = "cd" * 32
+
+    said = open_office("vens", "certificate", "hq", "--fingerprint", other).stdout
+
+    assert "hq is known by the certificate" in said
+    assert other in open_office("vens", "show", "hq").stdout
+
+
 def test_groups_gain_and_lose_vens(open_office: Office) -> None:
     assert open_office("groups", "add", "north", "--ven", "hq").stdout == "group north: hq\n"
     assert open_office("groups", "join", "north", "mill").stdout == "group north: hq, mill\n"
