@@ -49,6 +49,7 @@ log = structlog.get_logger()
 LARGE_BYTES = 128 * 1024
 """Longer bodies are read in a thread, so that one message does not hold up all others."""
 
+_LONGEST_POLL = 1024
 _SIGNATURE = b"SignatureValue"
 """Stands in every signed payload."""
 
@@ -109,6 +110,28 @@ class Answer:
     """An oadrPayload for status 200; one sentence of plain text for all others."""
 
 
+class LastPoll:
+    """The last poll on a connection, bytes and message.
+
+    A VEN's polls are all the same, byte for byte: what they say need be found out once.
+    """
+
+    __slots__ = ("body", "message")
+
+    def __init__(self) -> None:
+        self.body = b""
+        self.message: Poll | None = None
+
+    def of(self, body: bytes) -> Poll | None:
+        """What these bytes say, where they are those of the last poll."""
+        return self.message if body == self.body else None
+
+    def keep(self, body: bytes, message: oadr.Message) -> None:
+        """Remember what these bytes were found to say, where it is a poll of the usual size."""
+        if isinstance(message, Poll) and len(body) <= _LONGEST_POLL:
+            self.body, self.message = body, message
+
+
 class Gateway:
     """Answers one message at a time; any number of them may be under way."""
 
@@ -126,15 +149,17 @@ class Gateway:
         connection: int,
         der: bytes | None = None,
         request: int = 0,
+        last: LastPoll | None = None,
     ) -> Answer:
         """The answer to a body POSTed to a service.
 
         `certificate` is the full SHA-256 of the peer's DER certificate, `der` that itself;
-        `connection` tells one connection from another, `request` one line of the log.
+        `connection` tells one connection from another, `request` one line of the log; `last` is
+        kept by whoever keeps the connection.
         """
         peer = _Peer(certificate=certificate, der=der, connection=connection, request=request)
         try:
-            return Answer(200, await self._reply(service, body, peer))
+            return Answer(200, await self._reply(service, body, peer, last))
         except Refused as error:
             log.info("refused", **self._who(peer), service=service.value, reason=str(error))
             return _plain(error.http_status, str(error))
@@ -148,7 +173,9 @@ class Gateway:
             )
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
-    async def _reply(self, service: ServiceName, body: bytes, peer: "_Peer") -> bytes:
+    async def _reply(
+        self, service: ServiceName, body: bytes, peer: "_Peer", last: LastPoll | None
+    ) -> bytes:
         entry = None
         if peer.certificate is not None:
             entry = self._office.directory.by_certificate(peer.certificate)
@@ -156,16 +183,22 @@ class Gateway:
                 entry = await self._office.look_up(peer.certificate)
         proof = self._proof
         asked = proof is not None and entry is not None and proof.asks(entry.ven)
+        again = last.of(body) if last is not None else None
+        content: oadr.Message | InvalidContent
+        signed = False
         try:
-            if asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
+            if again is not None and not asked:
+                content = again
+            elif asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
                 content, signed = await self._read(body, entry, peer.der)
             else:  # nothing to wait for: most messages are polls
                 content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
-                signed = False
+                if last is not None:
+                    last.keep(body, content)
                 if isinstance(content, CreatePartyRegistration) and content.xml_signature:
                     content, signed = await self._read(body, entry, peer.der)
         except InvalidContent as error:
-            content, signed = error, False
+            content = error
         if isinstance(content, InvalidContent):
             reply = self._unusable(content, peer)
         else:
