@@ -16,7 +16,7 @@ from rich.console import Console
 from bench.errors import BenchFault
 from bench.machine import machine
 from bench.plan import QUICK, WHOLE, Run
-from bench.ratios import Row, Rows, table
+from bench.ratios import Row, Rows, markdown, table
 from bench.stage import Stage
 from doorway import Door
 
@@ -97,7 +97,9 @@ def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> Non
     }
     file = out / "ratios.json"
     file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
-    console.print(table(sorted(rows.every, key=_order)))
+    every = sorted(rows.every, key=_order)
+    (out / "table.md").write_text(markdown(every) + "\n", encoding="utf-8")
+    console.print(table(every))
     for row in rows.missed:
         console.print(f"missed: goal {row.goal}, {row.what}", highlight=False, soft_wrap=True)
     console.print(f"{file}", highlight=False)

@@ -38,5 +38,6 @@ def _cpu() -> str:
 
 
 def _git(*words: str) -> str:
-    done = subprocess.run(["git", *words], capture_output=True, text=True, check=False)
+    here = Path(__file__).resolve().parent
+    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
     return done.stdout.strip()
