@@ -2,6 +2,7 @@
 """python -m chaos: real processes under faults, judged from independent ledgers."""
 
 import asyncio
+import os
 import random
 import signal
 from collections.abc import Sequence
@@ -59,11 +60,12 @@ def main(
     chosen = _chosen(only)
     seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     console = Console()
+    machine = {"processors": os.cpu_count(), "load_before": os.getloadavg()[0]}
     console.print(f"{len(chosen)} faults, seed {seed}", highlight=False)
     with Screen(console, len(chosen)) as screen:
         outcomes = asyncio.run(runner.run(chosen, screen, seed=seed, scale=scale, lanes=lanes))
     out.mkdir(parents=True, exist_ok=True)
-    result = {"seed": seed, "scale": scale, "faults": outcomes}
+    result = {"seed": seed, "scale": scale, "machine": machine, "faults": outcomes}
     file = out / "result.json"
     file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     broken = [one for one in outcomes if not one.held]
