@@ -16,6 +16,7 @@ from chaos import faults, runner
 from chaos.errors import ChaosFault
 from chaos.screen import Screen, verdict
 from chaos.trial import Trial
+from chaos.verdict import Outcome
 from doorway import Door, show
 
 _SEED = click.option("--seed", type=int, help="Draw the same moments again; else others each time.")
@@ -62,12 +63,17 @@ def main(
     console = Console()
     machine = {"processors": os.cpu_count(), "load_before": os.getloadavg()[0]}
     console.print(f"{len(chosen)} faults, seed {seed}", highlight=False)
-    with Screen(console, len(chosen)) as screen:
-        outcomes = asyncio.run(runner.run(chosen, screen, seed=seed, scale=scale, lanes=lanes))
     out.mkdir(parents=True, exist_ok=True)
-    result = {"seed": seed, "scale": scale, "machine": machine, "faults": outcomes}
     file = out / "result.json"
-    file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
+    file.unlink(missing_ok=True)
+    outcomes: list[Outcome] = []
+    try:
+        with Screen(console, len(chosen)) as screen:
+            watched = runner.run(chosen, screen, outcomes, seed=seed, scale=scale, lanes=lanes)
+            asyncio.run(watched)
+    finally:  # what has ended counts, also where the rest was interrupted
+        result = {"seed": seed, "scale": scale, "machine": machine, "faults": outcomes}
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n")
     broken = [one for one in outcomes if not one.held]
     for one in broken:
         console.print(f"{one.name}: {verdict(one)}", style="red", highlight=False, markup=False)

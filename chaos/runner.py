@@ -99,10 +99,18 @@ def failed(trial: Trial, why: str) -> Outcome:
 
 
 async def run(
-    trials: Sequence[Trial], watcher: Watcher, *, seed: int, scale: float, lanes: int = LANES
-) -> list[Outcome]:
-    """Every trial, the longest first; those that must be alone at the end. In the given order."""
-    outcomes: dict[str, Outcome] = {}
+    trials: Sequence[Trial],
+    watcher: Watcher,
+    outcomes: list[Outcome],
+    *,
+    seed: int,
+    scale: float,
+    lanes: int = LANES,
+) -> None:
+    """Every trial, the longest first; those that must be alone at the end.
+
+    Each outcome is put into `outcomes` as it comes.
+    """
     lane = asyncio.Semaphore(lanes)
     busy = asyncio.Semaphore(1)
 
@@ -112,8 +120,9 @@ async def run(
                 await slots.enter_async_context(busy)
             await slots.enter_async_context(lane)
             watcher.begun(trial)
-            outcomes[trial.name] = await _run(trial, watcher, seed=seed, scale=scale)
-            watcher.ended(trial, outcomes[trial.name])
+            found = await _run(trial, watcher, seed=seed, scale=scale)
+            outcomes.append(found)
+            watcher.ended(trial, found)
 
     by_length = sorted(trials, key=lambda trial: -trial.usual_s)
     async with asyncio.TaskGroup() as group:
@@ -123,7 +132,6 @@ async def run(
     for trial in by_length:
         if trial.alone:
             await one(trial)
-    return [outcomes[trial.name] for trial in trials]
 
 
 async def _run(trial: Trial, watcher: Watcher, *, seed: int, scale: float) -> Outcome:
