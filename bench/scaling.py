@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """python -m bench.scaling: what several workers on PostgreSQL serve on this machine.
 
-    python -m bench.scaling --url postgresql://postgres@127.0.0.1/bench --workers 1,2
+    python -m bench.scaling --workers 1,2
 
-The database must be empty and its user a superuser (whose process is asked for its CPU time). The
-load generator runs on the same machine: its share is printed beside what was served, because the
-three compete for the same cores. Every answer is checked.
+PostgreSQL is a throw-away cluster that syncs every commit to the disk, unless --url names an empty
+database and a superuser. The load generator runs on the same machine: its share is printed beside
+what was served, because the three compete for the same cores. Every answer is checked.
 """
 
 import time
@@ -24,8 +24,9 @@ from rich.table import Table
 from bench import gauge, honesty, messages
 from bench.conversation import introduce
 from bench.load import Connection, Reply, flat_out, open_all, post
-from bench.servers import Ours
+from bench.servers import Ours, free_port
 from bench.stage import Site, Stage
+from chaos.postgres import PostgresCluster
 from doorway import Door
 from oadr.poll import Response
 from oadr.report import UpdatedReport
@@ -34,7 +35,9 @@ VENS = 64
 POLLS = 400
 """Of each VEN in a round."""
 REPORTS = 8
-"""Of 225 rows, of each VEN in a round."""
+"""Of each VEN in a round."""
+ROWS = (225, 15)
+"""15 minutes in one report; and one minute, which a VTN asks for by itself."""
 REPORTING = 16
 """VENs that report at the same time."""
 MORE_CONNECTIONS = 1000
@@ -85,16 +88,26 @@ def _pss_bytes(pid: int) -> int:
 @click.group(
     cls=Door,
     invoke_without_command=True,
-    epilog="\b\nExample:\n  python -m bench.scaling --url postgresql://postgres@127.0.0.1/bench",
+    epilog="\b\nExample:\n  python -m bench.scaling --workers 1,2",
 )
-@click.option("--url", required=True, help="An empty database: postgresql://USER@HOST/NAME.")
+@click.option("--url", help="An empty database: postgresql://USER@HOST/NAME.")
 @click.option("--workers", default="1,2", show_default=True, help="Counts to try.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("bench/out/scaling")
 )
-def main(*, url: str, workers: str, out: Path) -> None:
+def main(*, url: str | None, workers: str, out: Path) -> None:
     """Polls and reports a second, CPU and memory, by the number of workers."""
-    uvloop.run(_measure(url, [int(word) for word in workers.split(",")], Stage(out)))
+    counts = [int(word) for word in workers.split(",")]
+    if url is not None:
+        uvloop.run(_measure(url, counts, Stage(out)))
+        return
+    cluster = PostgresCluster(free_port(), durable=True)
+    cluster.start()
+    try:
+        url = cluster.tcp_url(cluster.fresh()[0]).replace("+asyncpg", "")
+        uvloop.run(_measure(url, counts, Stage(out)))
+    finally:
+        cluster.stop()
 
 
 async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
@@ -113,11 +126,12 @@ async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
             contexts = [site.context() for site in sites]
             opened = await open_all("127.0.0.1", server.port, contexts)
             lanes = dict(zip(sites, opened, strict=True))
-            for what in ("polls", "reports"):
+            for rows in (0, *ROWS):
+                what = f"reports of {rows} rows" if rows else "polls"
                 shares = [
-                    await _polls(server, postmaster, lanes)
-                    if what == "polls"
-                    else await _reports(server, postmaster, lanes, asked, number)
+                    await _reports(server, postmaster, lanes, asked, number, rows=rows)
+                    if rows
+                    else await _polls(server, postmaster, lanes)
                     for number in range(ROUNDS + 1)  # the first to warm up
                 ]
                 best = sorted(shares[1:], key=lambda one: one.per_s)
@@ -167,10 +181,16 @@ async def _polls(server: Ours, postmaster: int, lanes: Lanes) -> _Share:
 
 
 async def _reports(
-    server: Ours, postmaster: int, lanes: Lanes, asked: Mapping[str, str], number: int
+    server: Ours,
+    postmaster: int,
+    lanes: Lanes,
+    asked: Mapping[str, str],
+    number: int,
+    *,
+    rows: int,
 ) -> _Share:
     first = datetime.now(UTC).replace(microsecond=0) - timedelta(days=1)
-    span = messages.STEP * messages.ROWS
+    span = messages.STEP * rows
 
     def request(site: Site, index: int) -> bytes:
         starts_at = first + span * (number * REPORTS + index)
@@ -178,7 +198,7 @@ async def _reports(
             site.ven_id,
             asked[site.ven_id],
             starts_at,
-            rows=messages.ROWS,
+            rows=rows,
             request_id=f"u{index}",
         )
         return post(messages.REPORT, body)

@@ -20,7 +20,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import QueuePool
 
@@ -73,10 +73,10 @@ class Store:
             url,
             pool_size=POOL,
             max_overflow=0,  # what overflows is opened and closed for every single transaction
-            pool_pre_ping=True,
             pool_timeout=ANSWER_S,
             connect_args={"timeout": ANSWER_S, "command_timeout": STATEMENT_S},
         )
+        event.listen(engine.sync_engine, "checkout", _refuse_closed)
         return cls(engine.execution_options(isolation_level="REPEATABLE READ"), engine)
 
     @property
@@ -209,6 +209,16 @@ def _sqlite_writer(url: str) -> AsyncEngine:
             begin_immediate(driver)
 
     return engine
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  # asyncpg's
+    """A connection that the server has closed is replaced before it is used.
+
+    The driver has seen the end of it. SQLAlchemy's own way to find out, a question before each
+    transaction, takes three messages each way.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 def _prepare(engine: AsyncEngine) -> None:

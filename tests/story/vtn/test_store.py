@@ -307,6 +307,38 @@ async def test_a_revocation_is_not_undone_by_what_was_read_before_it(house):
         assert house.office.directory.by_id(ven_id).ven.revoked_at is not None
 
 
+async def test_connections_that_postgresql_has_cut_are_replaced_unnoticed(postgres):
+    name, url = postgres.fresh()
+    await migrate(url)
+    store, watcher = await Store.open(url), await Store.open(url)
+
+    async def of_others(what):
+        async with watcher.write() as connection:
+            return await connection.scalar(
+                text(
+                    f"SELECT count({what}) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )
+
+    async def ask():
+        async with store.write() as connection:
+            return await connection.scalar(text("SELECT 1"))
+
+    try:
+        async with store.write(), store.write(), store.write():
+            pass
+        assert await of_others("pg_terminate_backend(pid)") == 3
+        async with asyncio.timeout(10):
+            while await of_others("*"):
+                pass
+        assert await asyncio.gather(*(ask() for _ in range(8))) == [1] * 8
+    finally:
+        await store.close()
+        await watcher.close()
+        postgres.drop(name)
+
+
 async def test_a_revocation_that_cannot_be_read_back_counts_all_the_same(house, monkeypatch):
     ven = await house.registered()
 
