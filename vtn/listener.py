@@ -19,7 +19,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, cast
@@ -38,6 +38,7 @@ from vtn.counts import Counts
 from vtn.errors import ListenerFault, NotShown
 from vtn.forwarded import HEADERS, Front, Shown
 from vtn.gateway import Answer, Gateway, LastPoll
+from vtn.greeting import Greeting
 from vtn.pressure import Pressure
 from vtn.revocation import RevocationLists
 
@@ -446,29 +447,30 @@ class Listener:
             max_line_size=8190,
         )
         loop = asyncio.get_running_loop()
-        tls: Mapping[str, Any] = {
-            "ssl": self._context,
-            "ssl_handshake_timeout": HANDSHAKE_S,
-            "ssl_shutdown_timeout": LINGER_S,
-        }
-        # The loop listens anew, and would take a backlog of 100 for itself.
-        first = await loop.create_server(
-            self._server, sock=self._sockets[0], backlog=BACKLOG, **tls
+        self.greeting = Greeting(
+            self._sockets[0],
+            self._server,
+            self._context,
+            handshake_s=HANDSHAKE_S,
+            shutdown_s=LINGER_S,
         )
-        self._listeners = [first]
+        self.greeting.open()
+        self._plain = []
         for plain in self._sockets[1:]:
             kind = loop.create_unix_server if plain.family == socket.AF_UNIX else loop.create_server
-            self._listeners.append(await kind(self._server, sock=plain, backlog=BACKLOG))
+            # It listens anew, and would take a backlog of 100 for itself.
+            self._plain.append(await kind(self._server, sock=plain, backlog=BACKLOG))
         self._looking = asyncio.create_task(self._look())
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         self._looking.cancel()
-        for listener in self._listeners:
+        self.greeting.close()
+        for listener in self._plain:
             listener.close()
         self._server.pre_shutdown()  # idle connections go at once
         await self._server.shutdown(STOP_S)
-        for listener in self._listeners:
+        for listener in self._plain:
             await listener.wait_closed()
         await asyncio.wait([self._looking])
 
@@ -556,18 +558,9 @@ class Listener:
             if connection.shown is not None:
                 connection.close()  # when this is answered
             return Answer(403, str(error).encode())
-        if request.headers.get("Expect", "").lower() == "100-continue":
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        try:
-            if request.content.is_eof():  # all of it came with the headers
-                body = request.content.read_nowait()
-            else:
-                async with asyncio.timeout(BODY_S):
-                    body = await request.content.read()
-        except TimeoutError:
-            return Answer(408, b"The body did not arrive in time.")
-        except (ConnectionError, ClientPayloadError, RuntimeError):  # the last is aiohttp's
-            return Answer(400, b"The connection broke before the body had arrived.")
+        body = await _body_of(request)
+        if isinstance(body, Answer):
+            return body
         # Asked when the body is here: with a body on its way the connection could not be kept.
         behind = self._pressure.refusal(is_poll=service is ServiceName.POLL)
         if behind is not None:
@@ -613,6 +606,21 @@ class Listener:
 def _number_of(shown: Shown) -> int:
     """Behind a TLS front all requests of one VEN count as one connection."""
     return int(shown.sha256[:15], 16)
+
+
+async def _body_of(request: BaseRequest) -> bytes | Answer:
+    """The body, or why there is none."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    try:
+        if request.content.is_eof():  # all of it came with the headers
+            return request.content.read_nowait()
+        async with asyncio.timeout(BODY_S):
+            return await request.content.read()
+    except TimeoutError:
+        return Answer(408, b"The body did not arrive in time.")
+    except (ConnectionError, ClientPayloadError, RuntimeError):  # the last is aiohttp's
+        return Answer(400, b"The connection broke before the body had arrived.")
 
 
 def _wrong_headers(request: BaseRequest, max_bytes: int, *, shown: bool) -> Answer | None:

@@ -122,14 +122,15 @@ async def test_a_long_answer_is_compressed_for_who_accepts_that(served):
         assert sizes["gzip"] < sizes["identity"] / 4
 
 
-async def test_a_certificate_of_nobody_gets_463_and_revocation_takes_an_open_connection(served):
+async def test_a_certificate_of_nobody_gets_463_and_a_revoked_one_is_nobodys(served):
     async with Wired(served, "0042", served.tls(served.authority.ven(next(NAMES)))) as stranger:
         assert (await stranger.poll()).response.response_code == "463"
     async with await served.wired() as ven:
         await ven.register()
-        await served.desk.revoke_ven("0042", by="anna")
+        await served.desk.revoke_ven("0042", by="anna")  # which closes its connection
 
-        assert (await ven.poll()).response.response_code == "463"
+        async with Wired(served, "0042", ven.context) as again:
+            assert (await again.poll()).response.response_code == "463"
 
 
 async def lines(served):

@@ -23,6 +23,7 @@ from oadr.vocabulary import ServiceName
 from tests.conftest import Clock
 from tests.story.vtn.served import NAMES, Wired, serving
 from tests.story.vtn.utility import usage
+from vtn import greeting
 from vtn import listener as listening
 
 PATH = b"/OpenADR2/Simple/2.0b/OadrPoll"
@@ -314,6 +315,52 @@ async def drip(writers):
             with contextlib.suppress(OSError):
                 writer.write(b"x")
         await asyncio.sleep(0.2)
+
+
+def test_handshakes_under_way_are_bounded_and_who_stalls_makes_room(
+    tmp_path, authority, monkeypatch
+):
+    monkeypatch.setattr(greeting, "MOST", 10)
+    monkeypatch.setattr(greeting, "STALLED_S", 0.3)
+
+    async def act():
+        async with besieged(tmp_path, authority) as vtn:
+            lines = [await stalling(vtn) for _ in range(30)]
+            most = 0
+            async with asyncio.timeout(10), Wired(vtn, "honest", vtn.honest.context) as again:
+                asking = asyncio.create_task(again.poll())
+                while not asking.done():
+                    most = max(most, len(vtn.listener.greeting))
+                    await asyncio.sleep(0.005)
+                assert (await asking).response.ok
+            cut_off = [await heard(reader) for reader, _ in lines[:10]]
+            for _, writer in lines:
+                writer.close()
+            return most, cut_off
+
+    most, cut_off = in_uvloop(act())
+    assert most == 10
+    assert cut_off == [b""] * 10
+
+
+def test_a_crowd_that_comes_at_once_is_let_in_one_after_the_other(tmp_path, authority, monkeypatch):
+    monkeypatch.setattr(greeting, "MOST", 5)
+
+    async def act():
+        async with besieged(tmp_path, authority, max_connections_per_certificate=100) as vtn:
+
+            async def come():
+                async with Wired(vtn, "honest", vtn.honest.context) as again:
+                    return (await again.poll()).response.ok
+
+            async with asyncio.timeout(10):
+                return await asyncio.gather(*(come() for _ in range(60)))
+
+    assert in_uvloop(act()) == [True] * 60
+
+
+async def stalling(vtn):
+    return await asyncio.open_connection("127.0.0.1", vtn.listener.port)
 
 
 def test_hundreds_of_connections_of_one_certificate_cost_only_its_own(tmp_path, authority):
