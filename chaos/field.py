@@ -189,19 +189,14 @@ class Field:
             time.sleep(0.01)
 
 
-def field(
-    bench: Bench, *, proxied: bool = False, ven_settings: str = ""
-) -> contextlib.AbstractContextManager[Field]:
+def field_house(bench: Bench, *, proxied: bool = False) -> House:
+    """A house in the trial's folder, not yet opened."""
+    return House(bench.folder, "sqlite:///vtn.db", proxied=proxied, seed=bench.seed)
+
+
+def field(bench: Bench, *, proxied: bool = False) -> contextlib.AbstractContextManager[Field]:
     """A house in the trial's folder, opened."""
-    return opened(
-        House(
-            bench.folder,
-            "sqlite:///vtn.db",
-            proxied=proxied,
-            seed=bench.seed,
-            ven_settings=ven_settings,
-        )
-    )
+    return opened(field_house(bench, proxied=proxied))
 
 
 @contextlib.contextmanager

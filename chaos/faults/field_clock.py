@@ -13,8 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from chaos.errors import SetUpFault
-from chaos.field import REDUCED_W, Field, opened
-from chaos.house import House
+from chaos.field import REDUCED_W, Field, field_house, opened
 from chaos.trial import Bench, Trial
 from chaos.verdict import Outcome, Patience, Verdict, outcome
 
@@ -32,7 +31,7 @@ def _jumped(bench: Bench) -> Outcome:
     library = next(Path("/usr/lib").glob(_LIBRARIES), None)
     if library is None:
         raise SetUpFault("libfaketime is missing; run scripts/packages as root.")
-    house = House(bench.folder, "sqlite:///vtn.db", seed=bench.seed)
+    house = field_house(bench)
     clock, sign = bench.folder / "clock", bench.folder / "synchronized"
     for name in ("site.toml", "ven.toml"):
         settings = bench.folder / name

@@ -9,7 +9,7 @@ import asyncio
 import time
 from datetime import timedelta
 
-from chaos.field import REDUCED_W, Field, opened
+from chaos.field import REDUCED_W, Field, field_house, opened
 from chaos.house import House
 from chaos.small_disk import SmallDisk, small_disk
 from chaos.trial import Bench, Trial
@@ -28,7 +28,7 @@ def _full(bench: Bench) -> Outcome:
     recoveries: list[float] = []
     told = 0
     with small_disk(bench.folder / "card", size=_SIZE) as card:
-        house = House(bench.folder, "sqlite:///vtn.db", seed=bench.seed)
+        house = field_house(bench)
         _move(house, card)
         with opened(house) as site:
             for number in range(runs):
