@@ -90,13 +90,13 @@ def show_list() -> None:
 
 @main.command("play", hidden=True)
 @click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seed", type=int, required=True)
 @_SCALE
-def play(*, name: str, seed: int, scale: float) -> None:
+def play(*, name: str, folder: Path, seed: int, scale: float) -> None:
     """Run one trial in this process; the runner starts it so."""
-    runner.play(
-        next(trial for trial in faults.every() if trial.name == name), seed=seed, scale=scale
-    )
+    trial = next(each for each in faults.every() if each.name == name)
+    runner.play(trial, folder, seed=seed, scale=scale)
 
 
 def _chosen(only: Sequence[str]) -> list[Trial]:

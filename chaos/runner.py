@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,8 @@ from chaos.verdict import Outcome
 LANES = 3
 """So many trials at once, of which one is busy; the others mostly wait for the clock."""
 _LINE_LIMIT = 1024 * 1024
+_TIDY_S = 20.0
+"""A trial that is interrupted may take this long to stop what it has started."""
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,27 +56,21 @@ class Watcher(Protocol):
 # --- in the trial's process ----------------------------------------------------------------------
 
 
-def play(trial: Trial, *, seed: int, scale: float) -> None:
-    """Run one trial in this process, and say in lines of JSON how it goes."""
-    held = False
-    with scratch(keep=lambda: not held) as folder:
-        begun_at = time.monotonic()
-        bench = Bench(
-            name=trial.name,
-            seed=seed,
-            scale=scale,
-            folder=folder,
-            say=lambda done, of: _tell(Line(progress=Progress(done=done, of=of))),
-        )
-        try:
-            found = trial.run(bench)
-        except Exception as error:  # noqa: BLE001 - whatever it was: the trial has not held, and says why
-            (folder / "trial.log").write_text(traceback.format_exc())
-            found = failed(trial, f"it broke off with {type(error).__name__}: {error}")
-        held = found.held
-        remarks = found.remarks if held else (*found.remarks, f"its logs are in {folder}")
-        seconds = round(time.monotonic() - begun_at, 1)
-        _tell(Line(outcome=dataclasses.replace(found, seconds=seconds, remarks=remarks)))
+def play(trial: Trial, folder: Path, *, seed: int, scale: float) -> None:
+    """Run one trial in this process and an empty folder; say in lines of JSON how it goes."""
+    bench = Bench(
+        name=trial.name,
+        seed=seed,
+        scale=scale,
+        folder=folder,
+        say=lambda done, of: _tell(Line(progress=Progress(done=done, of=of))),
+    )
+    try:
+        found = trial.run(bench)
+    except Exception as error:  # noqa: BLE001 - whatever it was: the trial has not held, and says why
+        (folder / "trial.log").write_text(traceback.format_exc())
+        found = failed(trial, f"it broke off with {type(error).__name__}: {error}")
+    _tell(Line(outcome=found))
 
 
 def _tell(line: Line) -> None:
@@ -135,8 +132,25 @@ async def run(
 
 
 async def _run(trial: Trial, watcher: Watcher, *, seed: int, scale: float) -> Outcome:
+    """One trial in a process and a folder of its own; the folder stays where it has not held."""
+    found: Outcome | None = None
+    begun_at = time.monotonic()
+    with scratch(keep=lambda: found is not None and not found.held) as folder:
+        try:
+            found = await _played(trial, watcher, folder, seed=seed, scale=scale)
+        except TimeoutError:
+            found = failed(trial, f"it was not over after {trial.budget_s:g} s")
+        remarks = found.remarks if found.held else (*found.remarks, f"its logs are in {folder}")
+        seconds = round(time.monotonic() - begun_at, 1)
+        return dataclasses.replace(found, seconds=seconds, remarks=remarks)
+
+
+async def _played(
+    trial: Trial, watcher: Watcher, folder: Path, *, seed: int, scale: float
+) -> Outcome:
+    """Raises TimeoutError beyond the trial's budget."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "chaos", "play", trial.name),
+        *(sys.executable, "-m", "chaos", "play", trial.name, str(folder)),
         *("--seed", str(seed), "--scale", str(scale)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
@@ -153,10 +167,18 @@ async def _run(trial: Trial, watcher: Watcher, *, seed: int, scale: float) -> Ou
                     watcher.went_on(trial, line.progress)
                 found = line.outcome or found
             await process.wait()
-    except TimeoutError:
-        return failed(trial, f"it was not over after {trial.budget_s:g} s")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        await asyncio.shield(_end(process))
     return found or failed(trial, f"its process ended with status {process.returncode}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Let it tidy up if it still runs, then kill whatever it has left running."""
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
+        if process.returncode is None:
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(_TIDY_S):
+                await process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
