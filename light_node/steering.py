@@ -299,7 +299,8 @@ class Steering:
         )
         decision = decide(self._held, situation, self._guard)
         if decision.hindrance and decision.hindrance != self._hindrance:
-            log.warning("step_not_held", why=decision.hindrance)
+            event_id = step.event_id if step is not None else ""
+            log.warning("step_not_held", event_id=event_id, why=decision.hindrance)
         self._hindrance = decision.hindrance
         before, self._held = self._held, decision.held
         if decision.held != before:

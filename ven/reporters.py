@@ -91,7 +91,7 @@ class UsageReporter:
         except NodeUnreachable:
             await self._without_node(in_force)
         except NodeRefused as error:
-            log.warning("readings_refused", why=str(error))
+            log.warning("readings_refused", why=str(error), request=self._request.report_request_id)
             await self._reporting.sleep(WAIT_S)
 
     # --- fetching ------------------------------------------------------------------------------
@@ -123,7 +123,12 @@ class UsageReporter:
             return
         self._boot = status.boot
         if max(found.ids) < in_force.spool.after:
-            log.warning("ring_made_anew", was=in_force.spool.after, now=found.ids[0])
+            log.warning(
+                "ring_made_anew",
+                request=self._request.report_request_id,
+                was=in_force.spool.after,
+                now=found.ids[0],
+            )
             self._at_hand.clear()
             spool = Spool(after=found.ids[0] - 1)
             self._reporting.state.put_request(replace(in_force, spool=spool))
@@ -165,7 +170,7 @@ class UsageReporter:
         spool = in_force.spool.leave_behind(min(live))
         self._reporting.state.put_request(replace(in_force, spool=spool))
         self._at_hand.clear()
-        log.info("backlog", owed=spool.spans)
+        log.info("backlog", request=self._request.report_request_id, owed=spool.spans)
         return True
 
     def _wait_s(self, in_force: InForce) -> float:
@@ -523,7 +528,7 @@ class HistoryReporter:
             await self._reporting.node.changed.wait(seen, at_most_s=LOOK_S)
             return
         except NodeRefused as error:
-            log.warning("readings_refused", why=str(error))
+            log.warning("readings_refused", why=str(error), request=self._request.report_request_id)
             await self._reporting.sleep(WAIT_S)
             return
         if not rows and in_force.last_row_at is None:  # rule 318
