@@ -20,6 +20,13 @@ EVENT = {
 ACTS = [
     ("POST", "/vens", "", {"ven_id": "mill", "certificate_sha256": sha(9)}, "add VEN"),
     ("POST", "/vens/{ven_id:str}/resources", "mill", {"resource_id": "roof"}, "add resource"),
+    (
+        "POST",
+        "/vens/{ven_id:str}/certificate",
+        "mill",
+        {"certificate_sha256": sha(10)},
+        "replace certificate",
+    ),
     ("POST", "/groups", "", {"group_id": "north", "vens": ["mill"]}, "add group"),
     ("POST", "/groups/{group_id:str}/members", "north", {"vens": ["0042"]}, "add to group"),
     (
