@@ -21,6 +21,7 @@ _SETTINGS = """\
 [vtn]
 id = "vtn"                          # the vtnID in every message; case matters
 url = "https://127.0.0.1:8443/OpenADR2/Simple/2.0b"
+workers = 1                         # processes that serve; more than one needs PostgreSQL
 
 [openadr]                           # where VENs connect, with their certificates
 host = "0.0.0.0"
