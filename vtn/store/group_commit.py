@@ -80,7 +80,8 @@ class GroupCommit:
             transaction.driver.execute("RELEASE block")
         except sqlite3.Error as error:  # a full disk makes SQLite undo the whole transaction
             self._open = None
-            transaction.done.set_exception(named(error) or error)
+            if not transaction.done.done():
+                transaction.done.set_exception(named(error) or error)
         finally:
             self._turn.release()
 
@@ -89,6 +90,9 @@ class GroupCommit:
             self._connection = await self._engine.connect()
         driver = driver_of(self._connection)
         assert driver is not None
+        if driver.in_transaction:  # a block could not be ended: closing undoes what is left
+            await self._let_go()
+            return await self._begin()
         driver.execute("PRAGMA busy_timeout=0")
         try:
             driver.execute("BEGIN IMMEDIATE")

@@ -144,6 +144,30 @@ async def test_a_full_disk_fails_what_is_under_way_and_nothing_later(tmp_path):
         assert stored(file) == {*done, "later"}
 
 
+@pytest.mark.parametrize("then", [None, ValueError("no")])
+async def test_a_block_that_cannot_be_ended_holds_up_nothing_later(tmp_path, then):
+    async with opened(tmp_path) as (store, file):
+
+        async def add_and_fail_at_the_end() -> None:
+            async with store.write() as connection:
+                await groups.add(connection, "a", "")
+                driver = driver_of(connection)
+
+                def refuse(statement, *_):
+                    del driver.execute
+                    raise sqlite3.OperationalError(f"disk I/O error at {statement}")
+
+                driver.execute = refuse
+                if then is not None:
+                    raise then
+
+        with pytest.raises((StoreUnavailable, ValueError)):
+            await add_and_fail_at_the_end()
+        await add(store, "b")
+
+        assert stored(file) == {"b"}
+
+
 async def test_another_process_may_write_too(tmp_path):
     async with opened(tmp_path) as (store, file):
         await add(store, "a")
