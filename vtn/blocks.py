@@ -8,6 +8,7 @@
 225 readings of power (every 4 s) are 909 bytes: 4.04 a reading. Pure: no database here.
 """
 
+import math
 import struct
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
@@ -204,3 +205,8 @@ def _read_words(packed: bytes) -> list[str]:
         words.append(packed[at + 1 : at + 1 + length].decode())
         at += 1 + length
     return words
+
+
+def is_finite(values: Iterable[float]) -> bool:
+    """Whether every value is a number that can be reckoned with."""
+    return all(map(math.isfinite, values))

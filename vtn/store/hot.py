@@ -129,6 +129,15 @@ def upsert(table: type[Table], *, keys: Sequence[str], values: Sequence[str]) ->
     return Hot(statements[0], postgresql=statements[1])
 
 
+def insert_once(table: type[Table], columns: Sequence[str]) -> Hot:
+    """Put a row in; where one has the same keys, do nothing."""
+    statements = []
+    for dialect in (sqlite, postgresql):
+        put: Any = dialect.insert(table).values({name: bindparam(name) for name in columns})
+        statements.append(put.on_conflict_do_nothing())
+    return Hot(statements[0], postgresql=statements[1])
+
+
 def _results(statement: Executable) -> Sequence[tuple[int, _Convert]]:
     """What makes values of ours out of SQLite's, by column of a SELECT."""
     if not isinstance(statement, Select):

@@ -10,9 +10,11 @@ from datetime import datetime
 from sqlalchemy import delete, select
 
 from oadr.replay import Nonce
-from vtn.store.documents import insert_into
 from vtn.store.engine import Store
+from vtn.store.hot import insert_once
 from vtn.store.tables import NonceRow
+
+_KEEP = insert_once(NonceRow, ("sender", "value", "sent_at"))
 
 
 class Nonces:
@@ -31,12 +33,10 @@ class Nonces:
 
     async def keep(self, nonce: Nonce) -> bool:
         async with self._store.write() as connection:
-            kept = await connection.execute(
-                insert_into(connection, NonceRow)
-                .values(sender=nonce.sender, value=nonce.value, sent_at=nonce.sent_at)
-                .on_conflict_do_nothing()
+            kept = await _KEEP.run(
+                connection, sender=nonce.sender, value=nonce.value, sent_at=nonce.sent_at
             )
-        return bool(kept.rowcount)
+        return kept > 0
 
     async def forget(self, before: datetime) -> None:
         async with self._store.write() as connection:
