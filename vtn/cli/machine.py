@@ -43,6 +43,7 @@ url = "sqlite:///vtn.db"            # or postgresql://USER@HOST/NAME
 host = "127.0.0.1"
 port = 8444
 token_file = "operator.token"
+# metrics_token_file = "metrics.token"  # for a Prometheus that may read /metrics and nothing else
 
 [reports]                           # asked of every VEN that registers its reports
 automatic = true
