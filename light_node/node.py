@@ -119,6 +119,9 @@ class Node:
             stack.callback(self._ring.close)
             self._store = Store(settings.plan)
             stack.callback(self._store.close)
+            for damaged in (self._ring.set_aside, self._store.set_aside):
+                if damaged is not None:
+                    log.error("store_damaged", set_aside=str(damaged))
             self._plan = self._store.plan()
             self._orders = self._store.orders()
             self._samplers = self._make_samplers()
@@ -347,6 +350,11 @@ class Node:
             f"Meter {name} is not to be believed: {to_text(seen.last.quality)}."
             for name, seen in self._recorder.seen.items()
             if seen.last is not None and not is_usable(seen.last.quality)
+        ]
+        sentences += [
+            f"A store was damaged; it was set aside as {damaged}, and a new one begun."
+            for damaged in (self._ring.set_aside, self._store.set_aside)
+            if damaged is not None
         ]
         if not self._is_clock_sure():
             sentences.append("The clock has not been set since the start; readings say so.")

@@ -12,6 +12,9 @@ always near an event; three days of it take 6.2 MB, with the log and the reserve
 Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean
 of its good readings times the time they cover; what they do not cover is not made up.
 
+A file that is damaged is set aside (ring.db.damaged-...), and a new one begun: a node that measures
+is worth more than one that stands still.
+
 On a full disk the oldest readings that the VTN has acknowledged give way (`delivered`), an hour of
 them at a time; those it has not are never given up for newer ones.
 """
@@ -23,6 +26,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
 from light_node.errors import RingFault
 from light_node.quality import UNUSABLE, Quality, to_text
@@ -123,7 +127,17 @@ class Ring:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reserve = Reserve(path, size=RESERVE_BYTES)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db, self.set_aside = or_anew(path, lambda: self._connected(boot))
+        except (sqlite3.Error, OSError) as error:
+            raise RingFault(
+                f"{path}: the readings cannot be kept there: {error}; check the folder, its "
+                "owner and the free space."
+            ) from error
+
+    def _connected(self, boot: str) -> sqlite3.Connection:
+        was_open = was_left_open(self._path)
+        self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
             # Counts for a new file only. A commit touches the last page of each tree: small pages
             # spare the card two thirds of all that is written to it.
             self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -132,17 +146,18 @@ class Ring:
             self._db.execute(f"PRAGMA wal_autocheckpoint={_LOG_BYTES // PAGE_BYTES}")
             self._db.execute("PRAGMA busy_timeout=5000")
             self._db.execute("PRAGMA cache_size=-2000")
+            if was_open:
+                check(self._db)
             try:
                 self._open(boot)
             except sqlite3.Error as error:
                 if not (is_full(error) and self._reserve.release()):
                     raise
                 self._open(boot)
-        except (sqlite3.Error, OSError) as error:
-            raise RingFault(
-                f"{path}: the readings cannot be kept there: {error}; check the folder, its "
-                "owner and the free space."
-            ) from error
+        except BaseException:
+            self._db.close()
+            raise
+        return self._db
 
     def _open(self, boot: str) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()

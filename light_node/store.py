@@ -3,7 +3,8 @@
 
 Each write is one transaction with synchronous=FULL: what a method has taken is there after a power
 cut. Orders and the log of leases stay 90 days. For a full disk some space is kept in reserve, so
-that a running event can still be held, taken back and ended.
+that a running event can still be held, taken back and ended. A damaged file is set aside and a
+new one begun: the VEN brings the plan again.
 """
 
 import sqlite3
@@ -16,6 +17,7 @@ from typing import Literal, TypeVar
 
 import msgspec
 
+from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
 from ems_bridge.messages import Acknowledgement, SetPoint
 from light_node.errors import PlanFault
@@ -65,10 +67,7 @@ class Store:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._reserve = Reserve(path, size=RESERVE_BYTES)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.execute("PRAGMA busy_timeout=5000")
+            self._db, self.set_aside = or_anew(path, self._connected)
         except (sqlite3.Error, OSError) as error:
             raise PlanFault(
                 f"{path}: the plan cannot be kept there: {error}; check the folder and its owner."
@@ -84,6 +83,20 @@ class Store:
                 for statement in _SCHEMA.split(";"):
                     db.execute(statement)
                 db.execute(f"PRAGMA user_version={VERSION}")
+
+    def _connected(self) -> sqlite3.Connection:
+        was_open = was_left_open(self._path)
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            database.execute("PRAGMA busy_timeout=5000")
+            if was_open:
+                check(database)
+        except BaseException:
+            database.close()
+            raise
+        return database
 
     def close(self) -> None:
         with self._lock:

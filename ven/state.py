@@ -24,7 +24,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, cast, get_args
 
+import structlog
+
 import oadr
+from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
 from oadr.event import DistributeEvent
 from oadr.opt import CreateOpt
@@ -33,6 +36,8 @@ from oadr.vocabulary import OptType, ServiceName
 from ven.errors import StateFault
 from ven.known import Decider, KnownEvent
 from ven.spool import Spool
+
+log = structlog.get_logger()
 
 VERSION = 2
 RESERVE_BYTES = 256 * 1024
@@ -418,7 +423,7 @@ class State:
 def _connected(path: Path, reserve: Reserve | None) -> sqlite3.Connection:
     """Open the file, and with a `reserve` bring it up to date. Raises StateFault."""
     try:
-        return _opened(path, may_change=reserve is not None)
+        return _opened_or_anew(path, may_change=reserve is not None)
     except sqlite3.Error as error:
         if not (is_full(error) and reserve is not None and reserve.release()):
             raise _unusable(path, error) from error
@@ -428,16 +433,29 @@ def _connected(path: Path, reserve: Reserve | None) -> sqlite3.Connection:
         raise _unusable(path, error) from error
 
 
+def _opened_or_anew(path: Path, *, may_change: bool) -> sqlite3.Connection:
+    """What is there; a damaged file is set aside, and the VEN registers and asks for all anew."""
+    if not may_change:
+        return _opened(path, may_change=False)
+    connection, aside = or_anew(path, lambda: _opened(path, may_change=True))
+    if aside is not None:
+        log.error("state_damaged", set_aside=str(aside))
+    return connection
+
+
 def _unusable(path: Path, error: sqlite3.Error) -> StateFault:
     return StateFault(f"{path}: the VEN's state cannot be opened ({error}); see [ven] state.")
 
 
 def _opened(path: Path, *, may_change: bool) -> sqlite3.Connection:
+    was_open = may_change and was_left_open(path)
     connection = sqlite3.connect(path, isolation_level=None, timeout=5)
     try:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        if was_open:
+            check(connection)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if may_change and version < VERSION:
             steps = f"{_SCHEMA if version == 0 else ''} {_SINCE_2}"

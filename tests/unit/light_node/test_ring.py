@@ -281,3 +281,15 @@ def test_a_path_that_cannot_be_written_is_one_sentence(tmp_path):
 
     with pytest.raises(RingFault, match="cannot be kept there"):
         Ring(tmp_path / "file" / "ring.db", boot="b", interval_s=4.0)
+
+
+def test_a_damaged_ring_is_set_aside(tmp_path):
+    path = tmp_path / "ring.db"
+    path.write_bytes(bytes(512) + b"lost" * 500)
+
+    ring = Ring(path, boot="boot-1", interval_s=4.0)
+    commit(ring, reading(1, T0))
+
+    assert ring.set_aside.exists()
+    assert ring.readings("site", after=0, limit=9).ids == [1]
+    ring.close()

@@ -161,3 +161,13 @@ def test_on_a_full_disk_the_next_try_has_the_reserve(tmp_path):
     assert store.plan() == plan
     assert reserve.exists()
     store.close()
+
+
+def test_a_damaged_plan_is_set_aside(tmp_path):
+    (tmp_path / "plan.db").write_bytes(bytes(512) + b"lost" * 500)
+
+    store = Store(tmp_path / "plan.db")
+
+    assert store.set_aside.exists()
+    assert store.plan() == Plan()
+    store.close()

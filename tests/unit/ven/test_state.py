@@ -277,3 +277,13 @@ def test_on_a_full_disk_the_next_try_has_the_reserve(path):
     assert not reserve.exists()
     state.close()
     assert reserve.exists()
+
+
+def test_a_damaged_state_is_set_aside_and_the_ven_begins_anew(path):
+    path.write_bytes(bytes(512) + b"lost" * 500)
+
+    state = State.open(path)
+
+    assert state.registration() is None
+    assert len([*path.parent.glob("ven.db.damaged-*")]) == 1
+    state.close()
