@@ -16,7 +16,10 @@ from oadr.poll import Poll
 from oadr.registration import CreatePartyRegistration
 from oadr.signature import Signer
 from oadr.vocabulary import ServiceName
+from tests.unit.oadr.test_signature import of_version_14
+from vtn.errors import RefusedByVtn
 from vtn.operations.access import MOST
+from vtn.operations.bodies import NewVen
 from vtn.views import Ven
 
 
@@ -168,3 +171,13 @@ def test_a_client_cannot_renegotiate(place):
     )
     assert b"RENEGOTIATING" in done.stderr
     assert b"no renegotiation" in done.stderr
+
+
+def test_an_operator_who_adds_a_certificate_of_no_known_version_is_told_so(place):
+    """Found by fuzzing: it was a 500."""
+    good = place.authority.ven("of-version-3").certificate.read_bytes()
+    body = NewVen(ven_id="x", certificate=ssl.DER_cert_to_PEM_cert(of_version_14(good)))
+
+    with pytest.raises(RefusedByVtn, match="no certificate in PEM") as refusal:
+        place.operator.post("vens", into=Ven, body=body)
+    assert refusal.value.status == 422
