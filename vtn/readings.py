@@ -45,23 +45,27 @@ def instants(report: Report, granularity: timedelta) -> Sequence[int]:
     if intervals is None:
         return ()
     if intervals.starts_at and all(intervals.starts_at):
-        return _regular(
-            tuple([int(at.timestamp()) for at in intervals.starts_at if at is not None])
-        )
+        own = cast("tuple[datetime, ...]", intervals.starts_at)
+        return _regular(list(map(datetime.timestamp, own)))
     first = report.starts_at or (report.created_at if intervals.count == 1 else None)
     if first is None:
         raise Rejected("454", "Neither the report nor its intervals say when they start.")
     following = _following(intervals, first, granularity)
-    return _regular(tuple([int(at.timestamp()) for at in following]))
+    return _regular(list(map(datetime.timestamp, following)))
 
 
-def _regular(starts_at: Sequence[int]) -> Sequence[int]:
-    """Instants at equal distances, ascending, as a range: the rest of the way it is one step."""
-    if len(starts_at) < 2 or starts_at[1] <= starts_at[0]:
-        return starts_at
-    step = starts_at[1] - starts_at[0]
-    regular = range(starts_at[0], starts_at[0] + step * len(starts_at), step)
-    return regular if starts_at == tuple(regular) else starts_at
+def _regular(starts_at: Sequence[float]) -> Sequence[int]:
+    """Whole seconds; as a range where they are ascending at equal distances, which is usual.
+
+    All that is done with a range costs the same however long it is.
+    """
+    first = int(starts_at[0])
+    step = int(starts_at[1]) - first if len(starts_at) > 1 else 0
+    if step > 0:
+        regular = range(first, first + step * len(starts_at), step)
+        if starts_at == list(regular):
+            return regular
+    return tuple(map(int, starts_at))
 
 
 def _following(intervals: Intervals, first: datetime, granularity: timedelta) -> Iterator[datetime]:
