@@ -180,6 +180,9 @@ def listening(settings: OpenAdrSettings) -> tuple[socket.socket, ...]:
 
 def _bind_unix(path: Path) -> socket.socket:
     """A listening Unix socket that its owner and group may open."""
+    whose = f"The listener for the TLS front: {path} cannot be bound"
+    if _answers(path):
+        raise ListenerFault(f"{whose}: something else listens there; see [openadr.proxy] socket.")
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if path.is_socket():
@@ -193,11 +196,18 @@ def _bind_unix(path: Path) -> socket.socket:
         listening.setblocking(False)
     except OSError as error:
         listening.close()
-        raise ListenerFault(
-            f"The listener for the TLS front: {path} cannot be bound: {_reason(error)}; see "
-            "[openadr.proxy] socket."
-        ) from error
+        raise ListenerFault(f"{whose}: {_reason(error)}; see [openadr.proxy] socket.") from error
     return listening
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.settimeout(1)
+        try:
+            asking.connect(str(path))
+        except OSError:
+            return False
+        return True
 
 
 def room_for(most: int) -> int:

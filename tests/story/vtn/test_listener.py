@@ -5,6 +5,7 @@ import base64
 import contextlib
 import shutil
 import ssl
+import stat
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
@@ -289,6 +290,19 @@ async def test_nobody_but_a_front_is_listened_to_on_its_socket(tmp_path, clock, 
         ven = await vtn.wired("0042")
         with pytest.raises(aiohttp.ClientError):
             await vtn.post(headed(ven.issued))
+
+
+async def test_a_socket_of_a_running_vtn_is_left_to_it_and_one_of_a_killed_one_is_taken(
+    tmp_path, clock, authority
+):
+    place = tmp_path / "front.sock"
+    async with fronted(tmp_path, clock, authority, socket=place) as vtn:
+        assert stat.S_IMODE(place.stat().st_mode) == 0o660
+        with pytest.raises(ListenerFault, match="something else listens there"):
+            listening.listening(vtn.settings.openadr)
+    assert place.exists()  # as a killed VTN leaves it
+    for one in listening.listening(vtn.settings.openadr):
+        one.close()
 
 
 @pytest.mark.parametrize("header", ["Client-Cert", "X-SSL-Client-Cert"])
