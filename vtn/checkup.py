@@ -20,6 +20,7 @@ from vtn.credential import read_token
 from vtn.errors import VtnError
 from vtn.revocation import RevocationLists
 from vtn.store.engine import refuse_newer, revision
+from vtn.store.line import is_shared
 from vtn.views import Finding
 
 SOON: Final = timedelta(days=30)
@@ -33,6 +34,7 @@ async def check(settings: Settings, *, now: datetime) -> list[Finding]:
         *_lists(settings, now),
         _token(settings.operator.token_file),
         await _database(settings.store.url),
+        *_workers(settings),
         _port("openadr", settings.openadr.host, settings.openadr.port),
         _port("operator", settings.operator.host, settings.operator.port),
         *_in_the_clear(settings.operator.host),
@@ -203,6 +205,16 @@ async def _database(url: str) -> Finding:
         else f"is at version {found}, not {head}; run vtn upgrade"
     )
     return Finding(subject="database", sentence=f"It {state}.", ok=False)
+
+
+def _workers(settings: Settings) -> Iterator[Finding]:
+    if settings.vtn.workers > 1 and not is_shared(settings.store.url):
+        yield Finding(
+            subject="workers",
+            sentence=f"SQLite serves one process, not {settings.vtn.workers}; set [vtn] workers "
+            "to 1, or [store] url to a PostgreSQL database.",
+            ok=False,
+        )
 
 
 def _lists(settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -201,3 +201,10 @@ def test_an_operators_listener_for_the_network_is_noted(settings: Settings) -> N
     _, noted = found(msgspec.structs.replace(settings, operator=operator))
 
     only(noted, "in the clear")
+
+
+def test_several_workers_on_sqlite_are_refused(settings: Settings) -> None:
+    several = msgspec.structs.replace(settings, vtn=Who(id="vtn", workers=2))
+    missing, _ = found(several)
+
+    only(missing, "SQLite serves one process, not 2")
