@@ -13,7 +13,7 @@ from chaos.site import judge_house
 from chaos.trial import Bench, Trial
 from chaos.verdict import Outcome, Patience, Verdict, outcome
 
-RUNS = 8
+RUNS = 6
 GOAL_S = 5.0
 _AWAY_S = (2.0, 6.0, 14.0)
 """The last is longer than a lease (12 s): the load is let go meanwhile."""
@@ -81,6 +81,6 @@ TRIALS = (
         what="Broker killed -9 in an event: what is in force reaches the EMS in 5 s, nothing stale",
         run=_broker,
         budget_s=400,
-        usual_s=200,
+        usual_s=160,
     ),
 )

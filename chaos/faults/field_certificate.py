@@ -12,7 +12,7 @@ from chaos.verdict import Outcome, outcome
 from vtn.operations.bodies import NewCertificate
 from vtn.views import Ven
 
-RUNS = 4
+RUNS = 2
 _BETWEEN_S = (2.0, 6.0)
 _EVENT_S = 40
 _REGISTER_AGAIN_S = 1
@@ -80,6 +80,6 @@ TRIALS = (
         what="The VEN's certificate is replaced in an event: no reading lost, the event held once",
         run=_replaced,
         budget_s=420,
-        usual_s=260,
+        usual_s=130,
     ),
 )
