@@ -70,6 +70,7 @@ def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> Non
     console = Console()
     began = time.monotonic()
     started_at = datetime.now(UTC)
+    where = machine()
 
     def tell(text: str) -> None:
         console.print(
@@ -93,7 +94,7 @@ def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> Non
         "profiled": profile,
         "started_at": started_at.isoformat(timespec="seconds"),
         "duration_s": round(time.monotonic() - began, 1),
-        "machine": machine(),
+        "machine": where,
     }
     file = out / "ratios.json"
     file.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))

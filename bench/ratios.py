@@ -53,6 +53,7 @@ class Row:
     unit: str
     ours: float | None
     peer_name: str = "openleadr"
+    """"" where there is nobody to compare with."""
     peer: float | None = None
     ratio: float | None = None
     target: Target | None = None
@@ -77,7 +78,7 @@ class Row:
             "unit": self.unit,
             "ours": _rounded(self.ours),
             "peer": _rounded(self.peer),
-            "peer_name": self.peer_name if self.peer is not None else "",
+            "peer_name": self.peer_name,
             "ratio": _rounded(self.ratio),
         }
         if self.target is not None:
@@ -122,8 +123,8 @@ def table(rows: Iterable[Row]) -> Table:
             str(row.goal),
             f"{row.what} ({row.unit})",
             shown(row.ours),
-            shown(row.peer),
-            shown(row.ratio),
+            shown(row.peer) if row.peer_name else "",
+            shown(row.ratio) if row.peer_name else "",
             str(row.target or ""),
             met,
             style=style,
@@ -143,8 +144,8 @@ def markdown(rows: Sequence[Row]) -> str:
             str(row.goal),
             f"{row.what} ({row.unit})",
             shown(row.ours),
-            f"{shown(row.peer)}{f' ({row.peer_name})' if row.peer is not None else ''}",
-            shown(row.ratio),
+            f"{shown(row.peer)} ({row.peer_name})" if row.peer_name else "",
+            shown(row.ratio) if row.peer_name else "",
             str(row.target or ""),
             met,
         ]

@@ -209,6 +209,7 @@ def _tell_throughput(run: Run, whole: Mapping[str, Figure], bytes_each: float) -
             what="bytes on disk for each sample (SQLite)",
             unit="bytes",
             ours=bytes_each,
+            peer_name="",
             target=at_most(6.0, of="ours"),
             note="growth of the database file over all rounds, its WAL written back, divided by "
             "the samples; audit, tallies and free pages included",

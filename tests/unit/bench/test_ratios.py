@@ -59,11 +59,13 @@ def test_the_result_holds_the_names_that_others_read() -> None:
 
 def test_the_table_of_the_docs_shows_what_is_missed_and_what_is_not_there() -> None:
     missed = dataclasses.replace(MET, ours=900.0, peer=None, ratio=None)
+    alone = dataclasses.replace(missed, peer_name="", target=at_most(1000, of="ours"))
 
-    lines = markdown([MET, missed]).splitlines()
+    lines = markdown([MET, missed, alone]).splitlines()
 
     assert lines[2] == "| 1 | idle poll (CPU us) | 50.0 | 210 (openleadr) | 4.20 | >= 4 | yes |"
-    assert lines[3] == "| 1 | idle poll (CPU us) | 900 | none | none | >= 4 | **no** |"
+    assert lines[3] == "| 1 | idle poll (CPU us) | 900 | none (openleadr) | none | >= 4 | **no** |"
+    assert lines[4] == "| 1 | idle poll (CPU us) | 900 |  |  | <= 1,000 | yes |"
 
 
 def test_three_digits_are_shown() -> None:
