@@ -14,6 +14,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from oadr.report import ReportRequest
 
@@ -72,12 +73,15 @@ def counted(
         return tally
     origin = tally.origin_at if tally.step_s else min(starts_at)
     step = tally.step_s or max(1, step_s)
-    joined = _union(tally.ranges, _slots(starts_at, origin, step))
-    new = _length(joined) - _length(tally.ranges)
+    fresh = _slots(starts_at, origin, step)
+    new = _beside(tally.ranges, fresh)
     late = 0
     if late_before is not None and min(starts_at) < late_before:
         overdue = _slots(_before(starts_at, late_before), origin, step)
-        late = _length(_union(tally.ranges, overdue)) - _length(tally.ranges)
+        late = _beside(tally.ranges, overdue)
+    joined: Sequence[Range] = tally.ranges
+    for run in fresh:
+        joined = _with(joined, *run)
     ranges, closed = _few(joined)
     return Tally(
         origin_at=origin,
@@ -179,14 +183,23 @@ def _runs(slots: Sequence[int]) -> list[Range]:
     return runs
 
 
-def _union(one: Sequence[Range], other: Sequence[Range]) -> list[Range]:
-    joined: list[Range] = []
-    for first, after in sorted((*one, *other)):
-        if joined and first <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(after, joined[-1][1]))
-        else:
-            joined.append((first, after))
-    return joined
+def _with(ranges: Sequence[Range], first: int, after: int) -> Sequence[Range]:
+    """The ranges with one more, which may touch or cover some of them."""
+    begin = bisect_left(ranges, (first,))
+    if begin and ranges[begin - 1][1] >= first:
+        begin -= 1
+        first = ranges[begin][0]
+        after = max(after, ranges[begin][1])
+    end = begin
+    while end < len(ranges) and ranges[end][0] <= after:
+        after = max(after, ranges[end][1])
+        end += 1
+    return (*ranges[:begin], (first, after), *ranges[end:])
+
+
+def _beside(ranges: Sequence[Range], fresh: Iterable[Range]) -> int:
+    """How many slots of `fresh` are in none of the ranges."""
+    return sum(after - first - _within(ranges, first, after) for first, after in fresh)
 
 
 def _few(ranges: Sequence[Range]) -> tuple[tuple[Range, ...], int]:
@@ -206,7 +219,9 @@ def _length(ranges: Iterable[Range]) -> int:
 def _within(ranges: Sequence[Range], first: int, after: int) -> int:
     """Slots of the ranges from `first` on and before `after`."""
     begin = max(0, bisect_right(ranges, (first,)) - 1)
-    return sum(
-        max(0, min(after, own_after) - max(first, own_first))
-        for own_first, own_after in ranges[begin:]
-    )
+    found = 0
+    for own_first, own_after in islice(ranges, begin, None):
+        if own_first >= after:
+            break
+        found += max(0, min(after, own_after) - max(first, own_first))
+    return found

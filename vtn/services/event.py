@@ -96,7 +96,7 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
         return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
     async with office.store.write() as connection:
         wanted = {one.event_id for one in message.event_responses}
-        known = await events.at_ven(connection, caller.ven_id, wanted)
+        known = await events.current(connection, caller.ven_id, wanted)
         faults = [_fault(one, known) for one in message.event_responses]
         good = [
             one for one, fault in zip(message.event_responses, faults, strict=True) if fault is None
@@ -118,14 +118,14 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
     return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
 
 
-def _fault(answer: EventResponse, known: Mapping[str, Event]) -> Rejected | None:
-    event = known.get(answer.event_id)
-    if event is None:
+def _fault(answer: EventResponse, known: Mapping[str, int]) -> Rejected | None:
+    current = known.get(answer.event_id)
+    if current is None:
         return Rejected("452", f"There is no event '{answer.event_id}' for this VEN.")
-    if answer.modification_number != event.modification_number:
+    if answer.modification_number != current:
         return Rejected(
             "450",
-            f"The event '{answer.event_id}' is at modification {event.modification_number}, "
+            f"The event '{answer.event_id}' is at modification {current}, "
             f"not {answer.modification_number}.",
         )
     return None

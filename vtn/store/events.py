@@ -46,6 +46,14 @@ _BOOKINGS_NOW = Hot(
     _BOOKINGS.where(or_(EventRow.over_at.is_(None), EventRow.over_at > bindparam("now")))
 )
 _BOOKINGS_OF = Hot(_BOOKINGS.where(EventTargetRow.event_id.in_(bindparam("ids", expanding=True))))
+_CURRENT = Hot(
+    select(EventRow.event_id, EventRow.modification_number, EventTargetRow.withdrawn_modification)
+    .join(EventTargetRow, EventTargetRow.event_id == EventRow.event_id)
+    .where(
+        EventTargetRow.ven_id == bindparam("ven"),
+        EventTargetRow.event_id.in_(bindparam("ids", expanding=True)),
+    )
+)
 _MINE = (
     EventTargetRow.ven_id == bindparam("ven"),
     EventTargetRow.event_id == bindparam("event"),
@@ -155,6 +163,19 @@ async def at_ven(
     """Those of the events that are or were for this VEN, over or not, as it is to see them."""
     rows = await _BOOKINGS_OF.rows(connection, ven=ven_id, ids=list(event_ids))
     return {one.event.event_id: one.event for one in map(_booking, rows)}
+
+
+async def current(
+    connection: AsyncConnection, ven_id: str, event_ids: Collection[str]
+) -> Mapping[str, int]:
+    """Which modification of each of these events the VEN is to see, over or not.
+
+    Events that never were for this VEN are missing.
+    """
+    rows = await _CURRENT.rows(connection, ven=ven_id, ids=list(event_ids))
+    return {
+        event_id: number if withdrawn is None else withdrawn for event_id, number, withdrawn in rows
+    }
 
 
 async def bookings(connection: AsyncConnection, ven_id: str, now: datetime) -> list[Booking]:
