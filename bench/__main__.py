@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """python -m bench: openleadr's VTN, ours and a bare echo side by side, as one table of ratios."""
 
+import asyncio
 import importlib
+import signal
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -85,7 +87,10 @@ def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> Non
         tell=tell,
     )
     chosen = dict.fromkeys(MODULES[goal] for goal in sorted(set(only)))
-    failed = uvloop.run(_measure(run, list(chosen), console))
+    try:
+        failed = uvloop.run(_measure(run, list(chosen), console))
+    except asyncio.CancelledError as error:
+        raise BenchFault("The run was interrupted; nothing was written.") from error
     result = {
         "goals": [row.plain() for row in rows.goals],
         "also": [row.plain() for row in rows.also],
@@ -114,6 +119,10 @@ def _order(row: Row) -> tuple[int, bool]:
 
 async def _measure(run: Run, modules: list[str], console: Console) -> list[str]:
     """Each module in turn; the sentences of those that failed."""
+    task = asyncio.current_task()
+    assert task is not None
+    # so that what was started is ended, too
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     failed = []
     for name in modules:
         module = importlib.import_module(f"bench.goals.{name}")
