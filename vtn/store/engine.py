@@ -190,7 +190,7 @@ def _engine(url: str) -> AsyncEngine:
 
 def _sqlite_reader(url: str) -> AsyncEngine:
     engine = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=30)
-    _prepare(engine)
+    _prepare(engine, "PRAGMA cache_size=-512")  # KiB each; the system caches the file anyway
     event.listen(
         engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN")
     )
@@ -221,12 +221,12 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:  #
         raise DisconnectionError
 
 
-def _prepare(engine: AsyncEngine) -> None:
+def _prepare(engine: AsyncEngine, *more: str) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def _connected(connection: Any, _record: object) -> None:  # sqlite3's or aiosqlite's
         connection.isolation_level = None  # the driver must not begin transactions by itself
         cursor = connection.cursor()
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, *more):
             cursor.execute(pragma)
         cursor.close()
 
