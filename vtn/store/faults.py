@@ -17,9 +17,17 @@ def named(error: BaseException | None) -> VtnError | None:
         return Invalid(
             "A value cannot be stored: it is longer, larger or stranger than the database takes."
         )
-    if isinstance(error, DBAPIError | sqlite3.Error | PoolTimeout | OSError):
+    if isinstance(error, DBAPIError | sqlite3.Error | PoolTimeout | OSError) or _is_asyncpg(error):
         lines = str(getattr(error, "orig", None) or error).splitlines() or ["no reason given"]
         return StoreUnavailable(
             f"The database does not do what it should ({lines[0]}); see that it runs and has room."
         )
     return None
+
+
+def _is_asyncpg(error: BaseException | None) -> bool:
+    """Whether asyncpg speaks for itself, as it does to SQLAlchemy while it connects.
+
+    "The database system is starting up", "too many connections", "password authentication failed".
+    """
+    return type(error).__module__.startswith("asyncpg.exceptions")
