@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """PostgreSQL dies and comes back a minute later; its line is cut in the middle of commits.
 
-While the database is away the VTN must say so at once (503), and go on by itself afterwards.
+While the database is away the VTN must say so at once (503), and go on by itself afterwards: the
+recovery counts from the moment at which PostgreSQL takes connections again.
 """
 
 import asyncio
@@ -39,8 +40,8 @@ async def _killed(bench: Bench, cluster: PostgresCluster) -> Outcome:
         for second in range(round(DOWN_S * bench.scale)):
             await asyncio.sleep(1)
             bench.say(second + 1, round(DOWN_S * bench.scale))
-        up_at = time.monotonic()
         await asyncio.to_thread(cluster.run)
+        up_at = time.monotonic()
         recovery_s = await stage.recovery_s(up_at)
         await asyncio.sleep(3)
     verdict = await asyncio.to_thread(stage.judge)
@@ -74,8 +75,8 @@ def _house_down(bench: Bench) -> Outcome:
             for second in range(down_s):
                 time.sleep(1)
                 bench.say(second + 1, down_s)
-            up_at = time.monotonic()
             cluster.run()
+            up_at = time.monotonic()
             house.wait("a reading is acknowledged", lambda: newest_held(house) > newest)
             recovery_s = time.monotonic() - up_at
             house.wait(

@@ -71,7 +71,7 @@ async def _all_again_s(stage: Scene, since: float) -> float:
     """How long until every VEN has had a sample acknowledged that it sent after `since`."""
     deadline = time.monotonic() + _WITHIN_S
     while time.monotonic() < deadline:
-        last = [ven.ledger.acknowledged_at[-1] for ven in stage.vens]
+        last = [max(ven.ledger.acknowledged_at[-1:], default=0.0) for ven in stage.vens]
         if min(last) > since:
             return min(last) - since
         await asyncio.sleep(0.01)
