@@ -110,7 +110,7 @@ class Directory:
         """All VENs were read and entered, beginning after this doubt arose."""
         self._dispelled = doubt
 
-    def put(self, ven: Ven) -> None:
+    def put(self, ven: Ven) -> Entry:
         """Enter a VEN, or what has changed about it; it is due at its next poll."""
         entry = self._by_id.get(ven.ven_id)
         if entry is None:
@@ -128,6 +128,7 @@ class Directory:
         else:
             self._shut_out(ven.certificate_sha256)
         self.wake([ven.ven_id])
+        return entry
 
     def _shut_out(self, sha256: str) -> None:
         if self._by_certificate.pop(sha256, None) is not None:

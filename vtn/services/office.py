@@ -22,6 +22,9 @@ from vtn.pressure import Pressure
 from vtn.records import Ven
 from vtn.store import Store, audit, events, line, opts, outbox, reports, subscriptions, vens
 
+LOOK_AGAIN = timedelta(seconds=60)
+"""After all VENs were read anew, by when each has been looked for in the database."""
+
 
 def _new_id() -> str:
     return secrets.token_hex(10)
@@ -106,12 +109,21 @@ class Office:
             raise
 
     async def resynchronise(self) -> None:
-        """Enter every VEN anew, and be in doubt no longer. Raises StoreUnavailable."""
+        """Enter every VEN anew, and be in doubt no longer. Raises StoreUnavailable.
+
+        For whom nothing waits the next poll need not look; within LOOK_AGAIN it does all the same,
+        each VEN's at another moment, so that not all of them come to the database at once.
+        """
         doubt = self.directory.doubts
+        entered: list[tuple[Entry, int]] = []
         async with self._refreshing, self.store.read() as connection:
             async for part in vens.in_parts(connection):
-                for ven in part:
-                    self.directory.put(ven)
+                entered += [(entry, entry.wakes) for entry in map(self.directory.put, part)]
+            waited_for = await outbox.waited_for(connection, self.now())
+        now = self.now()
+        for index, (entry, wakes) in enumerate(entered):
+            if entry.wakes == wakes and entry.ven.ven_id not in waited_for:
+                entry.due_at = now + LOOK_AGAIN * (index / len(entered))
         self.directory.dispel(doubt)
 
     def must_look_up(self, entry: Entry | None) -> bool:

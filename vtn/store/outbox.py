@@ -10,14 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, union, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import oadr
 from oadr.report import CreateReport
 from vtn.store.documents import decode, encode
 from vtn.store.hot import Hot
-from vtn.store.tables import MessageRow
+from vtn.store.tables import EventRow, EventTargetRow, MessageRow, SubscriptionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +141,18 @@ async def remove(connection: AsyncConnection, numbers: Iterable[int]) -> None:
 
 async def clear(connection: AsyncConnection, ven_id: str) -> None:
     await connection.execute(delete(MessageRow).where(MessageRow.ven_id == ven_id))
+
+
+async def waited_for(connection: AsyncConnection, now: datetime) -> set[str]:
+    """VENs for which something may wait: in the queue, an event that is not over, our metadata."""
+    queued = select(MessageRow.ven_id)
+    subscribed = select(SubscriptionRow.ven_id)
+    booked = (
+        select(EventTargetRow.ven_id)
+        .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
+        .where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
+    )
+    return set(await connection.scalars(union(queued, subscribed, booked)))
 
 
 async def count(connection: AsyncConnection) -> int:

@@ -12,12 +12,21 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from oadr.replay import Nonce
-from oadr.report import ReportRequest, SpecifierPayload
+from oadr.report import (
+    CreatedReport,
+    CreateReport,
+    ReportInterval,
+    ReportRequest,
+    SpecifierPayload,
+)
+from oadr.target import Target
+from oadr.vocabulary import ServiceName
 from tests.story.vtn.utility import utility, values
+from vtn.directory import SOON
 from vtn.errors import NewerSchema, NotAtHead, StoreUnavailable
 from vtn.gateway import PUSHED
 from vtn.records import Point, Samples
-from vtn.services.office import Caller
+from vtn.services.office import LOOK_AGAIN, Caller
 from vtn.services.poll import next_message
 from vtn.services.pushed import not_arrived
 from vtn.store import Store, audit, measurements, migrate, outbox, reports, vens
@@ -28,6 +37,17 @@ from vtn.store.tables import Table
 from vtn.tally import NOTHING_YET
 
 HEAD = engine_module.head()
+
+
+def periodic_metadata(now):
+    return ReportRequest(
+        report_request_id="metadata",
+        report_specifier_id="METADATA",
+        granularity=timedelta(0),
+        report_back=timedelta(hours=1),
+        interval=ReportInterval(starts_at=now, duration=timedelta(days=1)),
+        payloads=(SpecifierPayload(r_id="0"),),
+    )
 
 
 async def test_a_database_without_tables_is_not_opened(database):
@@ -310,33 +330,66 @@ async def test_a_revocation_is_not_undone_by_what_was_read_before_it(house):
 async def test_connections_that_postgresql_has_cut_are_replaced_unnoticed(postgres):
     name, url = postgres.fresh()
     await migrate(url)
-    store, watcher = await Store.open(url), await Store.open(url)
-
-    async def of_others(what):
-        async with watcher.write() as connection:
-            return await connection.scalar(
-                text(
-                    f"SELECT count({what}) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
+    store, operator = await Store.open(url), await Store.open(url)
+    cut = (
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
 
     async def ask():
         async with store.write() as connection:
             return await connection.scalar(text("SELECT 1"))
 
     try:
-        async with store.write(), store.write(), store.write():
-            pass
-        assert await of_others("pg_terminate_backend(pid)") == 3
+        async with store.write() as one, store.write() as two:
+            drivers = [(await each.get_raw_connection()).driver_connection for each in (one, two)]
+        async with operator.write() as other:
+            assert await other.scalar(text(cut)) == 2
         async with asyncio.timeout(10):
-            while await of_others("*"):
-                pass
+            while not all(each.is_closed() for each in drivers):  # noqa: ASYNC110 - asyncpg tells nobody
+                await asyncio.sleep(0.01)
         assert await asyncio.gather(*(ask() for _ in range(8))) == [1] * 8
     finally:
         await store.close()
-        await watcher.close()
+        await operator.close()
         postgres.drop(name)
+
+
+async def test_after_all_was_read_anew_only_those_for_whom_something_waits_look_at_once(house):
+    waited_for = {"queue", "event", "metadata"}
+    speakers = {name: await house.registered(name) for name in ("event", "metadata", "nothing")}
+    await house.publish(target=Target(ven_ids=("event",)))
+    await (await house.let_in("queue")).register()
+    await speakers["metadata"].say(
+        ServiceName.REPORT,
+        CreateReport(
+            request_id="m", requests=(periodic_metadata(house.clock.now()),), ven_id="metadata"
+        ),
+        CreatedReport,
+    )
+
+    await house.restart()
+    await house.office.resynchronise()
+
+    now = house.clock.now()
+    entries = {one.ven.ven_id: one for one in house.office.directory.entries()}
+    assert waited_for == {name for name, one in entries.items() if one.due_at == SOON}
+    assert entries["nothing"].due_at <= now + LOOK_AGAIN
+
+
+async def test_what_is_put_in_while_all_is_read_anew_is_due_at_once(house, monkeypatch):
+    await house.registered("0042")
+    original = outbox.waited_for
+
+    async def meanwhile(connection, now):
+        found = await original(connection, now)
+        house.office.directory.wake(["0042"])
+        return found
+
+    monkeypatch.setattr(outbox, "waited_for", meanwhile)
+    await house.office.resynchronise()
+
+    assert house.office.directory.by_id("0042").due_at == SOON
 
 
 async def test_a_revocation_that_cannot_be_read_back_counts_all_the_same(house, monkeypatch):
