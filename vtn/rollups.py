@@ -9,12 +9,13 @@ same rollup. Values that the VEN itself calls bad, or none, are counted and not 
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from math import isfinite
+from operator import sub
 from statistics import median_low
 
-from vtn.blocks import BLOCK_S, Block
+from vtn.blocks import BLOCK_S, Block, is_finite
 
 _SECONDS_PER_HOUR = 3600
 _UNUSABLE = ("Quality Bad", "No Quality")
@@ -54,11 +55,7 @@ class Rollup:
 
 def rolled(block: Block) -> Rollup:
     """A block as its rollup."""
-    offsets, values = [], []
-    for offset, value, word in zip(block.offsets, block.values, block.quality, strict=True):
-        if math.isfinite(value) and not word.startswith(_UNUSABLE):
-            offsets.append(offset)
-            values.append(value)
+    offsets, values = _usable(block)
     return Rollup(
         usable=len(values),
         unusable=len(block.offsets) - len(values),
@@ -68,8 +65,20 @@ def rolled(block: Block) -> Rollup:
         mean=_mean(values),
         minimum=min(values, default=None),
         maximum=max(values, default=None),
-        quality=_worst(block.quality),
+        quality=max(sorted(set(block.quality)), key=_rank, default=""),
     )
+
+
+def _usable(block: Block) -> tuple[Sequence[int], Sequence[float]]:
+    """Offsets and values of what can be reckoned with; as a rule that is all of it."""
+    bad = {word for word in set(block.quality) if word.startswith(_UNUSABLE)}
+    if not bad and is_finite(block.values):
+        return block.offsets, block.values
+    columns = zip(block.offsets, block.values, block.quality, strict=True)
+    kept = [
+        (offset, value) for offset, value, word in columns if word not in bad and isfinite(value)
+    ]
+    return [offset for offset, _ in kept], [value for _, value in kept]
 
 
 def _mean(values: Sequence[float]) -> float | None:
@@ -88,13 +97,12 @@ def _covered_s(offsets: Sequence[int]) -> int:
     """Each value speaks until the next, but no longer than is usual in this block."""
     if not offsets:
         return 0
-    gaps = [after - before for before, after in pairwise(offsets)]
+    gaps = list(map(sub, offsets[1:], offsets))
     usual = median_low(gaps) if gaps else BLOCK_S
-    return sum(min(gap, usual) for gap in (*gaps, BLOCK_S - offsets[-1]))
-
-
-def _worst(words: Iterable[str]) -> str:
-    return max(sorted(set(words)), key=_rank, default="")
+    rest = min(usual, BLOCK_S - offsets[-1])
+    if not gaps or max(gaps) == usual:
+        return offsets[-1] - offsets[0] + rest
+    return sum(min(gap, usual) for gap in gaps) + rest
 
 
 def _rank(word: str) -> int:
