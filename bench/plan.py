@@ -48,12 +48,12 @@ WHOLE = Amounts(
     settle_s=20.0,
 )
 QUICK = Amounts(
-    rounds=3,
-    polls=1000,
-    handshakes=60,
+    rounds=5,
+    polls=800,
+    handshakes=40,
     events=32,
     reports=64,
-    signed=200,
+    signed=160,
     rate_s=1.0,
     connections=200,
     vens=1000,
