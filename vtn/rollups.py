@@ -97,7 +97,7 @@ def _covered_s(offsets: Sequence[int]) -> int:
     """Each value speaks until the next, but no longer than is usual in this block."""
     if not offsets:
         return 0
-    gaps = list(map(sub, offsets[1:], offsets))
+    gaps: list[int] = list(map(sub, offsets[1:], offsets))
     usual = median_low(gaps) if gaps else BLOCK_S
     rest = min(usual, BLOCK_S - offsets[-1])
     if not gaps or max(gaps) == usual:
