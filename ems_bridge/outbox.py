@@ -4,6 +4,8 @@
 A row is deleted on a good PUBACK, on its expiry, or when a newer one supersedes it. What a broker
 has taken it can still lose (mosquitto forgets acknowledged messages when it is killed): whoever
 needs more than that waits for the EMS's own acknowledgement.
+
+For a full disk some space is kept in reserve; a damaged file is set aside, and a new one begun.
 """
 
 import sqlite3
@@ -15,9 +17,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+import structlog
+
+from doorway.damage import check, or_anew, was_left_open
+from doorway.reserve import Reserve, is_full
 from ems_bridge.errors import OutboxFault
 
+log = structlog.get_logger()
+
 VERSION = 1
+RESERVE_BYTES = 128 * 1024
 MAX_ROWS = 10_000
 """Beyond this the oldest rows give way: weeks without a broker must not fill the card."""
 
@@ -57,27 +66,36 @@ class Outbox:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._reserve = Reserve(path, size=RESERVE_BYTES)
+            self._db, aside = or_anew(path, self._opened)
         except (OSError, sqlite3.Error) as error:
             raise OutboxFault(f"the outbox {path} cannot be opened: {error}.") from error
-        try:
-            with self._using():
-                self._open()
-        except OutboxFault:
-            self._db.close()
-            raise
+        if aside is not None:
+            log.error("outbox_damaged", set_aside=str(aside))
 
-    def _open(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _opened(self) -> sqlite3.Connection:
+        was_open = was_left_open(self._path)
+        database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            database.execute("PRAGMA journal_mode=WAL")
+            database.execute("PRAGMA synchronous=FULL")
+            if was_open:
+                check(database)
+            self._refuse_newer(database)
+            database.executescript(_SCHEMA)
+            database.execute(f"PRAGMA user_version={VERSION}")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+    def _refuse_newer(self, database: sqlite3.Connection) -> None:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
         if version > VERSION:
             raise OutboxFault(
                 f"the outbox {self._path} has version {version}, this program knows {VERSION}; "
                 "use the newer program, or move the file away."
             )
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={VERSION}")
 
     def put(
         self,
@@ -144,6 +162,7 @@ class Outbox:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+            self._reserve.restore()
 
     def __enter__(self) -> Self:
         return self
@@ -157,6 +176,8 @@ class Outbox:
             try:
                 yield
             except sqlite3.Error as error:
+                if is_full(error):
+                    self._reserve.release()  # for the next try, which comes within seconds
                 raise OutboxFault(
                     f"the outbox {self._path} cannot be used: {error}; look at the disk."
                 ) from error
@@ -164,6 +185,8 @@ class Outbox:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with self._using():
+            if not self._reserve.is_kept:
+                self._reserve.restore()
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

@@ -120,3 +120,27 @@ def test_it_holds_what_a_plain_list_would(tmp_path_factory, puts, later):
         now = AT + timedelta(seconds=later)
 
         assert topics(box, now=now) == [n for n, _, e in model if e is None or e > now]
+
+
+def test_on_a_full_disk_the_next_try_has_the_reserve(box, tmp_path):
+    (reserve,) = tmp_path.glob("*.reserve")
+    (pages,) = box._db.execute("PRAGMA page_count").fetchone()
+    box._db.execute(f"PRAGMA max_page_count={pages}")
+
+    with pytest.raises(OutboxFault, match="full"):
+        box.put("topic", b"x" * 100_000)
+    assert not reserve.exists()
+    box._db.execute("PRAGMA max_page_count=10000")
+    box.put("topic", b"x" * 100_000)
+
+    assert len(box) == 1
+    assert reserve.exists()
+
+
+def test_a_damaged_outbox_is_set_aside(tmp_path):
+    path = tmp_path / "outbox.db"
+    path.write_bytes(bytes(512) + b"lost" * 500)
+
+    with Outbox(path) as box:
+        assert len(box) == 0
+    assert len([*tmp_path.glob("outbox.db.damaged-*")]) == 1
