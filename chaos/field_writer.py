@@ -205,6 +205,8 @@ def found_in(folder: Path) -> Numbers:
         found.answer = max(
             (int(one.ven_id or 0) for one in answers if isinstance(one, CreatedEvent)), default=0
         )
+    if aside := [*folder.glob("*.damaged-*")]:
+        raise Damaged(f"{aside[0].name}: it was damaged, and set aside.")
     for name in ("ring", "plan", "ems-outbox", "ven"):
         with closing(sqlite3.connect(folder / f"{name}.db")) as database:
             (verdict,) = database.execute("PRAGMA integrity_check").fetchone()
