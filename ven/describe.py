@@ -108,6 +108,8 @@ def _trouble(live: Live | None) -> str:
         return NOT_THERE
     if live.node.plan_refused:
         return f"The light node refused the plan: {live.node.plan_refused}"
+    if live.node.status is not None and live.node.status.troubles:
+        return f"The light node says: {' '.join(live.node.status.troubles)}"
     if live.clock_offset_s:
         return (
             f"The VTN's clock is {live.clock_offset_s:+.0f} s from this one; "

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from light_node.errors import NodeRefused, NodeUnreachable
-from ven import agent
+from tests.unit.ven.makers import START, node_status
+from ven import agent, describe
 from ven import node as node_room
 from ven.errors import StateFault
 from ven.node import NodeLink
@@ -49,6 +50,18 @@ async def test_a_plan_that_was_refused_is_put_again_until_it_is_taken(monkeypatc
     running.cancel()
 
     assert client.versions == [1, 2, 3, 4]
+
+
+def test_what_troubles_the_node_is_told_by_the_ven(ven):
+    link = NodeLink(Path("light-node.sock"), next_version=lambda: 1, draw=lambda: 0.5)
+    link._client = Client(refusals=0)
+    live = describe.Live(line=ven.line, node=link, clock_offset_s=0.0, trouble="")
+    link.status = node_status()
+    assert describe.status(ven.settings, ven.state, None, now=START, live=live).trouble == ""
+
+    link.status = node_status(troubles=("The disk is full.",))
+    said = describe.status(ven.settings, ven.state, None, now=START, live=live).trouble
+    assert said == "The light node says: The disk is full."
 
 
 async def test_work_goes_on_after_a_disk_that_had_no_room(monkeypatch):
