@@ -34,6 +34,7 @@ from vtn.records import (
     MarketContext,
     OptRecord,
     Point,
+    ReportDay,
     Reports,
     RequestRecord,
     RequestState,
@@ -482,6 +483,12 @@ class Desk:
             point = await _known_point(connection, ven_id, r_id, facet)
             span = starts_at.timestamp(), ends_at.timestamp()
             return await rollups.without_samples(connection, point, *span)
+
+    async def report_days(self, ven_id: str, *, limit: int = 31) -> list[ReportDay]:
+        """How much a VEN reported each day (UTC), the latest first. Raises Unknown."""
+        async with self._office.store.read() as connection:
+            await known_ven(connection, ven_id)
+            return await rollups.days(connection, ven_id, limit=limit)
 
     async def curtailment_inputs(self, event_id: str, ven_id: str) -> CurtailmentInputs:
         """What is stored about an event at one of its VENs, over its active period until now."""

@@ -4,7 +4,7 @@
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from oadr.event import Event
@@ -268,6 +268,17 @@ class AuditLine:
     outcome: str
     """"ok", or the response code or reason of a refusal."""
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportDay:
+    """How much a VEN reported on one day (UTC)."""
+
+    day: date
+    messages: int
+    """Accepted oadrUpdateReports."""
+    samples: int
+    """Values in them, those that came twice included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -420,6 +420,14 @@ def _requested(request: Request) -> tuple[str, ...]:
     )
 
 
+def days(found: Sequence[records.ReportDay]) -> None:
+    _table(
+        ("DAY", ">REPORTS", ">VALUES"),
+        [(one.day.isoformat(), str(one.messages), str(one.samples)) for one in found],
+        empty="nothing was reported",
+    )
+
+
 def points(found: Sequence[records.Point]) -> None:
     _table(
         ("VEN", "POINT", "FACET", "REPORT", "TYPE", "UNIT", "RESOURCES"),

@@ -181,6 +181,8 @@ class Upkeep:
         while before is not None:
             async with self._store.write() as connection:
                 found = await rollups.expire_audit(connection, before=before, limit=self._slice)
+                if not found:
+                    await rollups.expire_days(connection, before=before.date())
             if not found:
                 return
             await self._sleep(PAUSE_S)

@@ -75,6 +75,16 @@ def vens_show(vtn: OperatorClient, *, ven_id: str, as_json: bool) -> None:
         screens.ven(found, opts, now=current_time())
 
 
+@vens.command("days", epilog=example("vtn vens days hq --limit 7"))
+@click.argument("ven_id")
+@click.option("--limit", type=click.IntRange(1, 4000), default=31, show_default=True)
+@asks
+def vens_days(vtn: OperatorClient, *, ven_id: str, limit: int, as_json: bool) -> None:
+    """How much a VEN reported each day (UTC), the latest first."""
+    found = vtn.get("vens", ven_id, "days", into=list[records.ReportDay], limit=limit)
+    show_json(found) if as_json else screens.days(found)
+
+
 def _act_on_ven(act: str, caption: str, done: str) -> None:
     """`vtn vens ACT VEN_ID`: the acts that need nothing but the VEN's name."""
 

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """/vens, /groups, /market-contexts: who takes part."""
 
+from typing import Annotated
+
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from litestar import Router, get, post
-from litestar.params import FromPath, FromQuery, JSONBody
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.fingerprint import sha256
 from vtn import records
@@ -102,6 +104,16 @@ async def list_opts(
     return [Opt.of(each) for each in await desk.opts(ven_id, ended=ended)]
 
 
+@get("/vens/{ven_id:str}/days")
+async def list_days(
+    ven_id: FromPath[str],
+    desk: DeskHere,
+    limit: Annotated[int, QueryParameter(ge=1, le=4000)] = 31,
+) -> list[records.ReportDay]:
+    """How much a VEN reported each day (UTC), the latest first."""
+    return await desk.report_days(ven_id, limit=limit)
+
+
 @get("/groups")
 async def list_groups(desk: DeskHere) -> list[records.Group]:
     """All groups with their VENs."""
@@ -165,6 +177,7 @@ router = Router(
         reregister_ven,
         deregister_ven,
         list_opts,
+        list_days,
         list_groups,
         add_group,
         add_members,

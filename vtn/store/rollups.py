@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.blocks import BLOCK_S, unpack
-from vtn.records import Point, RequestState, RolledSeries
+from vtn.records import Point, ReportDay, RequestState, RolledSeries
 from vtn.rollups import Rollup, rolled
 from vtn.store.documents import insert_into
 from vtn.store.tables import (
@@ -350,6 +350,22 @@ async def count_day(
             for (ven_id, day), (messages, samples) in counts.items()
         ],
     )
+
+
+async def days(connection: AsyncConnection, ven_id: str, *, limit: int) -> list[ReportDay]:
+    """What a VEN reported each day, the latest first; days without a report are missing."""
+    rows = await connection.execute(
+        select(ReportDayRow.day, ReportDayRow.messages, ReportDayRow.samples)
+        .where(ReportDayRow.ven_id == ven_id)
+        .order_by(ReportDayRow.day.desc())
+        .limit(limit)
+    )
+    return [ReportDay(day=day, messages=messages, samples=count) for day, messages, count in rows]
+
+
+async def expire_days(connection: AsyncConnection, *, before: date) -> None:
+    """Delete the counts of the days before."""
+    await connection.execute(delete(ReportDayRow).where(ReportDayRow.day < before))
 
 
 # --- parts ---------------------------------------------------------------------------------------

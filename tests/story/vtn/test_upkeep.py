@@ -14,7 +14,7 @@ from vtn.blocks import BLOCK_S
 from vtn.config import RetentionSettings
 from vtn.errors import StoreUnavailable, Unknown
 from vtn.intake import Intake
-from vtn.records import Point, Samples
+from vtn.records import Point, ReportDay, Samples
 from vtn.rollups import Rollup
 from vtn.store import measurements, rollups
 from vtn.store.tables import BlockRow, MessageRow, ReportDayRow, RollupDueRow, RollupRow
@@ -329,12 +329,10 @@ async def test_reports_are_counted_by_day(house, clock):
     await intake.write(house.store)
     await intake.write(house.store)
 
-    async with house.store.read() as connection:
-        rows = await connection.execute(select(ReportDayRow.__table__).order_by(ReportDayRow.day))
-        assert list(map(tuple, rows)) == [
-            ("0042", date(2030, 1, 9), 3, 45),
-            ("0042", date(2030, 1, 10), 1, 1),
-        ]
+    assert await house.desk.report_days("0042") == [
+        ReportDay(day=date(2030, 1, 10), messages=1, samples=1),
+        ReportDay(day=date(2030, 1, 9), messages=3, samples=45),
+    ]
 
 
 async def test_counts_that_cannot_be_written_are_not_lost(house, clock):
@@ -347,3 +345,6 @@ async def test_counts_that_cannot_be_written_are_not_lost(house, clock):
     await intake.write(house.store)
 
     assert await count(house, ReportDayRow) == 1
+    clock.advance((KEEP.audit_days + 1) * DAY)
+    await upkeep(house).prune()
+    assert await count(house, ReportDayRow) == 0

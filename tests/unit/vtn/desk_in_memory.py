@@ -203,6 +203,10 @@ class DeskInMemory(Desk):
         count = round((ends_at - starts_at) / timedelta(seconds=900))
         return series(ven_id, r_id, starts_at.timestamp(), 900, [float("nan")] + [1.5] * count)
 
+    async def report_days(self, ven_id, *, limit=31):
+        await self.ven(ven_id)
+        return [records.ReportDay(day=NOW.date(), messages=1440, samples=21_600)][:limit]
+
     async def rollups(self, ven_id, r_id, starts_at, ends_at, *, facet=""):
         await self.ven(ven_id)
         count = round((ends_at - starts_at) / timedelta(seconds=900))

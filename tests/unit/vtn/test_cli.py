@@ -362,6 +362,13 @@ def test_measurements_say_whether_they_are_raw_or_rolled_up(open_office: Office)
     assert resolution(resolution="raw") == "raw"
 
 
+def test_how_much_a_ven_reported_each_day_is_shown(open_office: Office) -> None:
+    assert open_office.json("vens", "days", "hq") == [
+        {"day": "2030-01-09", "messages": 1440, "samples": 21600}
+    ]
+    assert "21600" in open_office("vens", "days", "hq").stdout
+
+
 def test_quarter_hours_are_exported_with_all_that_is_kept_of_them(open_office: Office) -> None:
     out = open_office.folder / "hq.csv"
     words = ("measurements", "export", "--ven", "hq", "--rid", "P", "--from", "2029-12-01T00:00Z")
