@@ -8,6 +8,7 @@ database and a superuser. The load generator runs on the same machine: its share
 what was served, because the three compete for the same cores. Every answer is checked.
 """
 
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -52,12 +53,13 @@ class _Share:
         self._postgres = postgres
         self._count = count
 
-    def _now(self) -> tuple[float, float, float, float]:
+    def _now(self) -> tuple[float, float, float, float, float]:
         return (
             time.perf_counter(),
             self._server.cpu_s(),
             gauge.cpu_s(self._postgres),
             time.process_time(),
+            _machine_s(),
         )
 
     def __enter__(self) -> Self:
@@ -66,13 +68,22 @@ class _Share:
 
     def __exit__(self, *_exc: object) -> None:
         after = self._now()
-        wall_s, ours_s, postgres_s, load_s = (
+        wall_s, ours_s, postgres_s, load_s, machine_s = (
             now - then for now, then in zip(after, self._before, strict=True)
         )
         self.per_s = self._count / wall_s
         self.us = ours_s * 1e6 / self._count
         self.postgres_us = postgres_s * 1e6 / self._count
-        self.busy = ours_s / wall_s, postgres_s / wall_s, load_s / wall_s
+        others_s = machine_s - ours_s - postgres_s - load_s
+        self.busy = tuple(one / wall_s for one in (ours_s, postgres_s, load_s, others_s))
+
+
+def _machine_s() -> float:
+    """Seconds that all processors together were at work since the machine started."""
+    user, nice, system, _idle, _waiting, irq, soft, steal = map(
+        int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    )
+    return (user + nice + system + irq + soft + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def _pss_bytes(pid: int) -> int:
@@ -115,8 +126,8 @@ async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
     postmaster = await _postmaster(url)
     async with Ours(stage, "introducing", url=url) as server:
         asked = await introduce(server, sites, now=datetime.now(UTC), reports=True)
-    table = Table("workers", "what", "per s", "CPU us", "PostgreSQL us", "cores busy", "spread")
-    console = Console(width=120)
+    table = Table("workers", "what", "per s", "CPU us", "PostgreSQL us", "cores busy", "range")
+    console = Console(width=150)
     for count in counts:
         started = time.perf_counter()
         async with Ours(
@@ -152,8 +163,8 @@ async def _measure(url: str, counts: Sequence[int], stage: Stage) -> None:
 
 
 def _cores(share: _Share) -> str:
-    ours, postgres, load = share.busy
-    return f"ours {ours:.2f}, PostgreSQL {postgres:.2f}, load {load:.2f}"
+    ours, postgres, load, others = share.busy
+    return f"ours {ours:.2f}, PostgreSQL {postgres:.2f}, load {load:.2f}, others {others:.2f}"
 
 
 async def _postmaster(url: str) -> int:
