@@ -22,6 +22,9 @@ WINDOW = timedelta(seconds=60)
 MAX_NONCES = 250_000
 """Two thousand messages a second for as long as the default window can keep them; about 25 MB."""
 
+_FORGET_S = 1.0
+"""How often the store is to forget: a minute of two thousand a second at once would hold up all."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nonce:
@@ -101,7 +104,7 @@ class NonceWindow:
         if not fresh:
             raise ReplayedMessage(_REPLAYED)
         now_s = now.timestamp()
-        if abs(now_s - self._store_forgot_s) >= self._window_s:
+        if abs(now_s - self._store_forgot_s) >= min(_FORGET_S, self._window_s):
             self._store_forgot_s = now_s
             await self._store.forget(now - timedelta(seconds=self._window_s))
 

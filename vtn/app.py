@@ -29,6 +29,7 @@ from vtn.doors import Doors, open_doors
 from vtn.errors import StoreUnavailable
 from vtn.following import Following
 from vtn.gateway import Gateway
+from vtn.heap import one_heap
 from vtn.listener import Listener
 from vtn.operations import make_app
 from vtn.proof import Proof
@@ -197,6 +198,7 @@ def _settle() -> None:
 
 def serve(settings: Settings) -> None:
     """Run the VTN in this process until SIGTERM or SIGINT; see App.run for what it raises."""
+    one_heap()
     uvloop.run(_serve(App(settings)))
 
 

@@ -36,6 +36,7 @@ from vtn.app import App
 from vtn.config import Settings
 from vtn.doors import Doors, open_for
 from vtn.errors import VtnError, WorkersFault
+from vtn.heap import one_heap
 from vtn.store.line import is_shared
 
 log = get_logger()
@@ -102,6 +103,7 @@ def supervise(settings: Settings, workers: int) -> None:
             f"SQLite serves one process, not {workers}; set [store] url to a PostgreSQL database, "
             "or serve with --workers 1."
         )
+    one_heap()
     _warm_up(settings)
     doors = open_for(settings, workers)
     run_dir = Path(tempfile.mkdtemp(prefix="vtn-"))
