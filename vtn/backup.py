@@ -302,7 +302,10 @@ def _have_for_ourselves(file: Path) -> None:
 
 
 async def _refuse_company(engine: AsyncEngine) -> None:
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    others = (
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND usename = current_user"
+    )
     async with _answering(), engine.connect() as connection:
         if await connection.scalar(text(f"{others} AND pid <> pg_backend_pid()")):
             raise BackupFault(_IN_USE)
