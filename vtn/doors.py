@@ -10,6 +10,7 @@ was killed is served by its successor (docs/decisions/0006-workers.md).
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from vtn.config import Settings
 from vtn.listener import bind, listening
@@ -29,6 +30,15 @@ class Doors:
     def close(self) -> None:
         for one in self.every():
             one.close()
+
+    def shut(self) -> None:
+        """Let the kernel deal nothing out to these any more: what waits at them comes again.
+
+        A Unix socket stays: all workers share it.
+        """
+        for one in self.every():
+            if one.family != socket.AF_UNIX:
+                one.close()
 
 
 def open_doors(settings: Settings) -> Doors:
@@ -52,13 +62,20 @@ def open_for(settings: Settings, workers: int) -> list[Doors]:
     for one, _ in named:
         if one.family != socket.AF_UNIX:
             one.close()
-    every = []
-    for _ in range(workers):
-        sockets = [
-            one
-            if one.family == socket.AF_UNIX
-            else bind(address[0], address[1], whose="A worker's listener", shared=True)
-            for one, address in named
-        ]
-        every.append(Doors(openadr=sockets[:-1], operator=sockets[-1]))
-    return every
+    return [_beside(named) for _ in range(workers)]
+
+
+def open_beside(others: Doors) -> Doors:
+    """For a worker that was shut out, at the addresses of `others`. Raises ListenerFault."""
+    return _beside([(one, one.getsockname()) for one in others.every()])
+
+
+def _beside(named: Sequence[tuple[socket.socket, Any]]) -> Doors:
+    """Sockets of their own at these addresses, but for Unix sockets: those are shared."""
+    sockets = [
+        one
+        if one.family == socket.AF_UNIX
+        else bind(address[0], address[1], whose="A worker's listener", shared=True)
+        for one, address in named
+    ]
+    return Doors(openadr=sockets[:-1], operator=sockets[-1])

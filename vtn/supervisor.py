@@ -6,7 +6,7 @@ share that memory. It begins no thread and no event loop, which do not survive a
 socket pair each worker says that it listens, and then every second that it lives; the end of
 the pair tells either side that the other is dead.
 
-    worker dies        another at once; if that goes on, after 1 s, 2 s ... 30 s
+    worker dies        another at once; if that goes on, after 1 s, 2 s ... 30 s, its doors shut
     worker is silent   killed after HUNG_S, then as above
     SIGTERM, SIGINT    handed on; each worker finishes what it has taken
     supervisor dies    the workers stop by themselves, as at SIGTERM
@@ -34,7 +34,7 @@ from doorway.sd_notify import notify, period_s
 from oadr.poll import Poll
 from vtn.app import App
 from vtn.config import Settings
-from vtn.doors import Doors, open_for
+from vtn.doors import Doors, open_beside, open_for
 from vtn.errors import VtnError, WorkersFault
 from vtn.heap import one_heap
 from vtn.store.line import is_shared
@@ -83,6 +83,8 @@ class _Worker:
     def __init__(self, number: int, doors: Doors) -> None:
         self.number = number
         self.doors = doors
+        self.shut = False
+        """Whether its doors are closed: it is not begun anew at once."""
         self.deaths = Deaths()
         self.pid: int | None = None
         self.line: socket.socket | None = None
@@ -182,7 +184,28 @@ class _Supervisor:
 
     # --- workers ---------------------------------------------------------------------------------
 
+    def _shut(self, worker: _Worker) -> None:
+        """Let nobody wait for a worker that is not begun at once, while others could answer."""
+        if any(one.pid is not None and not one.shut for one in self._workers):
+            worker.doors.shut()
+            worker.shut = True
+
+    def _is_open(self, worker: _Worker) -> bool:
+        """Open its doors again; False, and another try later, where that cannot be done."""
+        if not worker.shut:
+            return True
+        try:  # there is one whose doors are open: the last one's are never shut
+            worker.doors = open_beside(next(one.doors for one in self._workers if not one.shut))
+        except VtnError as fault:
+            log.error("a worker has no doors", number=worker.number, reason=str(fault))  # noqa: TRY400 - the sentence says it all
+            worker.not_before_s = time.monotonic() + SIGN_S
+            return False
+        worker.shut = False
+        return True
+
     def _begin(self, worker: _Worker) -> None:
+        if not self._is_open(worker):
+            return
         ours, theirs = socket.socketpair()
         pid = os.fork()
         if pid == 0:
@@ -281,6 +304,8 @@ class _Supervisor:
         if worker.fault:
             pause_s = min(pause_s, REFUSED_S)
         worker.not_before_s = now_s + pause_s
+        if pause_s:
+            self._shut(worker)
         log.error(
             "a worker died",
             number=worker.number,

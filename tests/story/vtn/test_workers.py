@@ -317,6 +317,25 @@ async def test_a_worker_that_is_killed_is_replaced_and_nothing_acknowledged_is_l
     assert set(acknowledged) <= set(served.stored(ven, first))
 
 
+async def test_nobody_waits_at_the_door_of_a_worker_that_dies_again_and_again(served):
+    """It is begun anew after a pause only; the kernel would hand it a third of all connections."""
+    ven = await served.registered()
+    victim = served.workers()[0]
+    for _ in range(2):
+        before = set(served.workers())
+        os.kill(victim, signal.SIGKILL)
+        soon("another worker", lambda before=before: set(served.workers()) - before)
+        (victim,) = set(served.workers()) - before
+    os.kill(victim, signal.SIGKILL)
+    soon("it is buried", lambda: victim not in served.workers())
+
+    for _ in range(12):
+        assert isinstance(ven.ask(ven.connect()), Response | RegisterReport)
+    assert len(served.workers()) == 2, "it was begun anew too early to show anything"
+    soon("three workers again", lambda: len(served.workers()) == 3)
+    assert len(ven.everywhere()) == 3
+
+
 async def test_what_waits_is_found_while_no_worker_can_listen(served):
     ven, revoked = await served.registered(), await served.registered()
     connections = ven.everywhere()
