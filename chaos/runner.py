@@ -22,8 +22,8 @@ import msgspec
 from chaos.trial import Bench, Trial, scratch
 from chaos.verdict import Outcome
 
-LANES = 3
-"""So many trials at once, of which one is busy; the others mostly wait for the clock."""
+LANES = 2
+"""So many trials at once, of which at most one is busy: more would blur how long recoveries take."""
 _LINE_LIMIT = 1024 * 1024
 _TIDY_S = 20.0
 """A trial that is interrupted may take this long to stop what it has started."""
