@@ -53,7 +53,7 @@ def main(
 ) -> None:
     """Try every fault of the table against real processes; 0 where everything has held, else 1.
 
-    Takes about 25 minutes in all. `python -m chaos list` names the faults.
+    Takes about half an hour in all. `python -m chaos list` names the faults.
     """
     if context.invoked_subcommand is not None:
         return

@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from chaos.trial import Bench, Trial, scratch
 from chaos.verdict import Outcome
 
 LANES = 2
-"""So many trials at once, of which at most one is busy: more would blur how long recoveries take."""
+"""So many trials at once, at most one of them busy: more would blur how long recoveries take."""
 _LINE_LIMIT = 1024 * 1024
 _TIDY_S = 20.0
 """A trial that is interrupted may take this long to stop what it has started."""
@@ -104,31 +104,48 @@ async def run(
     scale: float,
     lanes: int = LANES,
 ) -> None:
-    """Every trial, the longest first; those that must be alone at the end.
+    """Every trial, the busy ones one after the other, the longest first; at the end those alone.
 
     Each outcome is put into `outcomes` as it comes.
     """
-    lane = asyncio.Semaphore(lanes)
-    busy = asyncio.Semaphore(1)
+    waiting = sorted(trials, key=lambda trial: (trial.alone, not trial.busy, -trial.usual_s))
+    beside = [trial for trial in waiting if not trial.alone]
+    running: set[str] = set()
 
     async def one(trial: Trial) -> None:
-        async with contextlib.AsyncExitStack() as slots:
-            if trial.busy:
-                await slots.enter_async_context(busy)
-            await slots.enter_async_context(lane)
-            watcher.begun(trial)
-            found = await _run(trial, watcher, seed=seed, scale=scale)
-            outcomes.append(found)
-            watcher.ended(trial, found)
+        watcher.begun(trial)
+        found = await _run(trial, watcher, seed=seed, scale=scale)
+        outcomes.append(found)
+        watcher.ended(trial, found)
 
-    by_length = sorted(trials, key=lambda trial: -trial.usual_s)
+    async def lane() -> None:
+        while (trial := _next(beside, is_busy=bool(running))) is not None:
+            beside.remove(trial)
+            with _among(running, trial):
+                await one(trial)
+
     async with asyncio.TaskGroup() as group:
-        for trial in by_length:
-            if not trial.alone:
-                group.create_task(one(trial))
-    for trial in by_length:
+        for _ in range(lanes):
+            group.create_task(lane())
+    for trial in waiting:
         if trial.alone:
             await one(trial)
+
+
+def _next(waiting: Sequence[Trial], *, is_busy: bool) -> Trial | None:
+    """The first that may begin while a busy one runs, or does not."""
+    return next((trial for trial in waiting if not (trial.busy and is_busy)), None)
+
+
+@contextlib.contextmanager
+def _among(running: set[str], trial: Trial) -> Iterator[None]:
+    """Count a busy trial as running for as long as the block lasts."""
+    if trial.busy:
+        running.add(trial.name)
+    try:
+        yield
+    finally:
+        running.discard(trial.name)
 
 
 async def _run(trial: Trial, watcher: Watcher, *, seed: int, scale: float) -> Outcome:
