@@ -102,6 +102,8 @@ class Herd:
     wrong: int = 0
     again: asyncio.Event = field(default_factory=asyncio.Event)
     """The VTN listens again."""
+    whole: asyncio.Event = field(default_factory=asyncio.Event)
+    """Every VEN has been answered since."""
     down: bool = False
 
     async def run(self) -> None:
@@ -152,6 +154,8 @@ class Herd:
             self.wrong += 1
         if self.again.is_set():
             self.answered.setdefault(site.ven_id, ended)
+            if len(self.answered) == len(self.sites):
+                self.whole.set()
 
 
 def retry_after_s(reply: Reply) -> float:
@@ -172,8 +176,12 @@ async def come_back(
     watch_s: float,
     crowd: bool,
     workers: int = 1,
+    patience_s: float = 0.0,
 ) -> Return:
-    """Kill the VTN under its registered VENs, start it after `down_s`, and watch for `watch_s`."""
+    """Kill the VTN under its registered VENs, start it after `down_s`, and watch for `watch_s`.
+
+    It is watched for `patience_s` where that is longer and not every VEN was answered before.
+    """
     herd = Herd(sites, vtn.port, interval_s, crowd)
     running = asyncio.create_task(herd.run())
     await asyncio.sleep(2 * interval_s)
@@ -189,6 +197,10 @@ async def come_back(
     herd.down = False
     herd.again.set()
     await asyncio.sleep(watch_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(max(0.0, patience_s - watch_s)):
+            await herd.whole.wait()
+    watch_s = time.monotonic() - listens
     running.cancel()
     await asyncio.wait([running])
     windows = _windows([one for one in herd.polls if one.ended_s >= listens], listens, watch_s)
