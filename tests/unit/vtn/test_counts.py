@@ -47,7 +47,9 @@ def test_what_a_worker_counted_reaches_another_whole():
     counts.rejected["463"] += 1
     counts.overloads["lag"] += 2
     counts.report(samples=3, newest_at=NOW.timestamp(), now=NOW)
-    tallied = counts.tallied(worker=2, loop_lag=Histogram(SECONDS), gauges={"requests_under_way": 1.0})
+    tallied = counts.tallied(
+        worker=2, loop_lag=Histogram(SECONDS), gauges={"requests_under_way": 1.0}
+    )
 
     assert tallied == msgspec.json.decode(msgspec.json.encode(tallied), type=Tallied)
     assert tallied.requests == {"EiReport 200": 1}
