@@ -16,6 +16,8 @@ from bench.stage import Site
 from oadr.poll import Response
 
 AT_ONCE = 32
+REST_S = 0.5
+"""After publishing: what that leaves to be done is not the VENs' doing."""
 
 
 async def measure(run: Run) -> None:
@@ -62,6 +64,7 @@ async def _round(run: Run, server: Server, crowds: Iterator[Sequence[Site]], _nu
     for site, came in zip(sites, quiet, strict=True):
         honesty.idle(came, site.ven_id, who=server.name)
     await server.publish(sites)
+    await asyncio.sleep(REST_S)
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(site: Site, connection: Connection, request: bytes) -> Reply:

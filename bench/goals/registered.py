@@ -32,7 +32,7 @@ async def measure(run: Run) -> None:
     few, most = sites[:FEW], len(sites) - FEW
     mine = await _ours_with(run, sites) - await _ours_with(run, few)
     other = await _openleadr_with(run, sites) - await _openleadr_with(run, few)
-    run.rows.every += [
+    run.rows.every.append(
         Row(
             goal=6,
             what="memory (RSS) of a registered VEN: ours / openleadr",
@@ -45,7 +45,7 @@ async def measure(run: Run) -> None:
             "sent, and one event fetched and answered, each on a connection of its own; RSS less "
             f"that of a fresh server with {FEW} such VENs. Ours has all of it on disk",
         )
-    ]
+    )
 
 
 async def _ours_with(run: Run, sites: Sequence[Site]) -> int:
