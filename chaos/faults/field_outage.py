@@ -178,6 +178,6 @@ TRIALS = (
         what="No line to the VTN: a day of readings follows within 60 s, live ones do not wait",
         run=_outage,
         budget_s=400,
-        usual_s=120,
+        usual_s=80,
     ),
 )

@@ -97,7 +97,7 @@ TRIALS = (
         what="Power cut at random writes to the node's card: what was acknowledged is there",
         run=_cut,
         budget_s=400,
-        usual_s=120,
+        usual_s=40,
         busy=True,
     ),
 )
