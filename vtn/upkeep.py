@@ -37,9 +37,9 @@ LOOK_S: Final = 60.0
 """How often it is looked whether anything is due."""
 PRUNE: Final = timedelta(hours=6)
 """How often old values are looked for."""
-PAUSE_S: Final = 0.03
+PAUSE_S: Final = 0.01
 """After each slice."""
-SLICE: Final = 32
+SLICE: Final = 16
 """Blocks in one slice."""
 LEAST_SLICE: Final = 4
 """On a disk so full that not even deleting finds room, with less it may."""
