@@ -86,7 +86,9 @@ class _Scene:
 
     def _made(self, site: Site, at: datetime) -> bytes:
         name = self._asked[site.ven_id]
-        body = messages.update(site.ven_id, name, at, rows=messages.ROWS, request_id="update")
+        body = messages.update(
+            site.ven_id, name, at, rows=messages.ROWS, request_id="update", quality=True
+        )
         return post(messages.REPORT, body)
 
     def report(self, site: Site) -> bytes:

@@ -211,6 +211,7 @@ async def _reports(
             starts_at,
             rows=rows,
             request_id=f"u{index}",
+            quality=True,
         )
         return post(messages.REPORT, body)
 

@@ -8,7 +8,7 @@ from functools import partial
 from bench import honesty, messages
 from bench.conversation import introduce
 from bench.errors import WrongAnswer
-from bench.goals.reports import Feed
+from bench.goals.reports import PLAIN, Feed
 from bench.load import Connection, Reply, flat_out, open_all, paced, post
 from bench.plan import Run
 from bench.ratios import Row, at_most, over
@@ -62,7 +62,7 @@ async def measure(run: Run) -> None:
 
 
 def _feeds(run: Run, sites: Sequence[Site], asked: Mapping[str, str]) -> list[Feed]:
-    return [Feed(site, asked[site.ven_id], run, rows=messages.ROWS) for site in sites]
+    return [Feed(site, asked[site.ven_id], run, PLAIN) for site in sites]
 
 
 async def _round(

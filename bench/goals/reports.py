@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
@@ -29,15 +30,31 @@ SHOWN = timedelta(days=7)
 """What one answer of the operator's API holds at most: 672 reports of a VEN."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the reports of a feed look like; each shape has a week of its own."""
+
+    rows: int
+    quality: bool
+    weeks_ago: int
+
+
+SINGLE = Shape(rows=1, quality=False, weeks_ago=1)
+PLAIN = Shape(rows=messages.ROWS, quality=False, weeks_ago=2)
+"""The message that the goal was set with, 72 kB."""
+TOLD = Shape(rows=messages.ROWS, quality=True, weeks_ago=3)
+"""As our VEN sends it, 87 kB."""
+
+
 class Feed:
     """One VEN's endless readings as requests, and what must be stored of them."""
 
-    def __init__(self, site: Site, report_request_id: str, run: Run, *, rows: int) -> None:
+    def __init__(self, site: Site, report_request_id: str, run: Run, shape: Shape) -> None:
         self.site = site
         self._report_request_id = report_request_id
-        self._rows = rows
+        self._shape = shape
         midnight = run.now().replace(hour=0, minute=0, second=0, microsecond=0)
-        self.began_at = self._next_at = midnight - SHOWN - timedelta(days=1)
+        self.began_at = self._next_at = midnight - shape.weeks_ago * SHOWN - timedelta(days=1)
         self._number = 0
 
     def take(self, count: int) -> list[tuple[str, bytes]]:
@@ -45,13 +62,14 @@ class Feed:
         taken = []
         for _ in range(count):
             self._number += 1
-            request_id = f"{self.site.ven_id}-{self._rows}-{self._number}"
+            request_id = f"{self.site.ven_id}-{self._shape.weeks_ago}-{self._number}"
             body = messages.update(
                 self.site.ven_id,
                 self._report_request_id,
                 self._next_at,
-                rows=self._rows,
+                rows=self._shape.rows,
                 request_id=request_id,
+                quality=self._shape.quality,
             )
             self._next_at += QUARTER
             taken.append((request_id, post(messages.REPORT, body)))
@@ -60,7 +78,7 @@ class Feed:
     @property
     def sent(self) -> int:
         """Values so far."""
-        return self._number * self._rows
+        return self._number * self._shape.rows
 
 
 class Side:
@@ -70,27 +88,27 @@ class Side:
         self.server = server
         self.name = name
         self._run = run
-        self._feeds: dict[int, list[Feed]] = {}
+        self._feeds: dict[Shape, list[Feed]] = {}
 
     async def introduce(self, sites: Sequence[Site]) -> None:
-        """Half of the VENs report single rows, half 225 at a time."""
+        """The VENs will report in every shape, one after the other."""
         asked = await introduce(self.server, sites, now=self._run.now(), reports=True)
-        for rows, some in ((1, sites[:LANES]), (messages.ROWS, sites[LANES:])):
-            self._feeds[rows] = [
-                Feed(site, asked[site.ven_id], self._run, rows=rows) for site in some
+        for shape in (SINGLE, PLAIN, TOLD):
+            self._feeds[shape] = [
+                Feed(site, asked[site.ven_id], self._run, shape) for site in sites
             ]
 
     @property
     def feeds(self) -> list[Feed]:
         return [feed for some in self._feeds.values() for feed in some]
 
-    def sent(self, *rows: int) -> int:
-        """Values in reports of so many rows."""
-        return sum(feed.sent for each in rows for feed in self._feeds[each])
+    def sent(self, *shapes: Shape) -> int:
+        """Values in reports of these shapes."""
+        return sum(feed.sent for shape in shapes for feed in self._feeds[shape])
 
-    async def round(self, rows: int, _number: int) -> float:
+    async def round(self, shape: Shape, _number: int) -> float:
         """CPU us per report; every answer is checked."""
-        feeds = self._feeds[rows]
+        feeds = self._feeds[shape]
         share = 10 if isinstance(self.server, Openleadr) else 1
         count = max(1, self._run.amounts.reports // share // len(feeds))
         batches = [feed.take(count) for feed in feeds]
@@ -120,18 +138,18 @@ class PostgresSide(Side):
         self._cluster = cluster
         self.spent_us: list[float] = []
 
-    async def round(self, rows: int, _number: int) -> float:
-        before_s, sent = gauge.cpu_s(self._cluster.pid), self.sent(rows)
-        us = await super().round(rows, _number)
-        reports = (self.sent(rows) - sent) // rows
-        if rows == messages.ROWS:
+    async def round(self, shape: Shape, _number: int) -> float:
+        before_s, sent = gauge.cpu_s(self._cluster.pid), self.sent(shape)
+        us = await super().round(shape, _number)
+        reports = (self.sent(shape) - sent) // shape.rows
+        if shape is PLAIN:
             self.spent_us.append((gauge.cpu_s(self._cluster.pid) - before_s) * 1e6 / reports)
         return us
 
 
 async def measure(run: Run) -> None:
     """Adds the rows of goals 3 and 8."""
-    sites = run.stage.sites(2 * LANES)
+    sites = run.stage.sites(LANES)
     with _postgres() as cluster:
         url = cluster.tcp_url(cluster.fresh()[0])
         async with (
@@ -144,33 +162,40 @@ async def measure(run: Run) -> None:
             for side in sides:
                 await side.introduce(sites)
             run.tell("reports of 1 row")
-            single = await _played(run, sides, 1)
+            single = await _played(run, sides, SINGLE)
             await asyncio.to_thread(checkpoint, ours)
             before = ours.database.stat().st_size
             run.tell(f"reports of {messages.ROWS} rows")
-            whole = await _played(run, sides, messages.ROWS)
+            whole = await _played(run, sides, PLAIN)
             await asyncio.to_thread(checkpoint, ours)
             grown = ours.database.stat().st_size - before
+            run.tell("the same with the quality of each row")
+            told = await _played(run, sides, TOLD)
             for side in sides:
                 await _assert_kept(side)
-            values = sides[0].sent(messages.ROWS)
-    _tell_reports(run, single, whole, Figure.of(postgres.spent_us).value)
+            values = sides[0].sent(PLAIN)
+    _tell_reports(run, single, whole, told, Figure.of(postgres.spent_us).value)
     _tell_throughput(run, whole, grown / values)
 
 
-async def _played(run: Run, sides: Sequence[Side], rows: int) -> dict[str, Figure]:
+async def _played(run: Run, sides: Sequence[Side], shape: Shape) -> dict[str, Figure]:
     return await interleaved(
-        {side.name: partial(side.round, rows) for side in sides}, rounds=run.amounts.rounds
+        {side.name: partial(side.round, shape) for side in sides}, rounds=run.amounts.rounds
     )
 
 
 def _tell_reports(
-    run: Run, single: Mapping[str, Figure], whole: Mapping[str, Figure], postgres_us: float
+    run: Run,
+    single: Mapping[str, Figure],
+    whole: Mapping[str, Figure],
+    told: Mapping[str, Figure],
+    postgres_us: float,
 ) -> None:
     note = "ours commits with fsync before the answer; openleadr's handler keeps values in memory"
     beside = f"the CPU time of the VTN; PostgreSQL itself, with fsync, takes {postgres_us:,.0f} us"
     for name, figures, what, target, more in (
         ("ours", whole, "report of 225 rows, stored before the answer (SQLite)", 12.0, note),
+        ("ours", told, "the same with the quality of each row, as our VEN sends it", None, note),
         ("ours", single, "report of 1 row, stored before the answer (SQLite)", None, note),
         ("postgres", whole, "report of 225 rows, stored (PostgreSQL)", None, beside),
         ("postgres", single, "report of 1 row, stored (PostgreSQL)", None, ""),
@@ -244,7 +269,7 @@ async def _assert_kept(side: Side) -> None:
     else:
         assert isinstance(side.server, Ours)
         held = await asyncio.to_thread(stored_values, side.server, side.feeds)
-    told = side.sent(1, messages.ROWS)
+    told = side.sent(SINGLE, PLAIN, TOLD)
     if held != told:
         raise BenchFault(f"{side.name} holds {held} values of {told} it said yes to.")
 
