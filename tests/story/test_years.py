@@ -43,9 +43,9 @@ def as_the_version_before_left_it(house: House) -> str:
 
 def test_a_vtn_is_replaced_by_its_next_version_in_the_middle_of_an_event(house: House) -> None:
     registered = house.registered()
-    event = house.publish(kw=-60, starts_in_s=3, duration_s=24)
+    event = house.publish(kw=-60, starts_in_s=3, duration_s=16)
     opted = house.wait("the VEN opts in", lambda: house.event(event.event_id).vens[0].answered_at)
-    house.sleep_until(event.starts_at + timedelta(seconds=6))
+    house.sleep_until(event.starts_at + timedelta(seconds=4))
 
     assert house.vtn.stop() == 0
     version = as_the_version_before_left_it(house)
@@ -57,7 +57,7 @@ def test_a_vtn_is_replaced_by_its_next_version_in_the_middle_of_an_event(house: 
     assert len(list(house.folder.glob(f"vtn.db.version-{version}-*"))) == 2, "with its checksum"
     house.sleep_until(event.ends_at)
     verdict = house.settled(event)
-    assert 24 == verdict.samples_expected == verdict.samples_received
+    assert 16 == verdict.samples_expected == verdict.samples_received
     house.assert_each_reading_is_held_once(event.starts_at, event.ends_at)
     again = house.registered()
     assert (again.registration_id, again.registered_at) == (

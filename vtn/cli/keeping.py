@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.command(
     epilog=example(
         "vtn backup /backups/vtn-$(date +%F).db",
-        "sha256sum -c /backups/vtn-2030-01-09.db.sha256",
+        "cd /backups && sha256sum -c vtn-2030-01-09.db.sha256",
     )
 )
 @click.argument("file", type=FILE)

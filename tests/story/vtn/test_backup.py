@@ -95,7 +95,7 @@ async def test_a_backup_is_of_one_instant_while_others_write(tmp_path):
     line = (
         "INSERT INTO audit (at, actor, act, subject, outcome, detail) VALUES ('', '', ?, '', '', ?)"
     )
-    filling.executemany(line, [("filling", "x" * 1000)] * 30_000)
+    filling.executemany(line, [("filling", "x" * 1000)] * 15_000)
     filling.execute("INSERT INTO market_contexts VALUES ('counter', '0')")
     filling.commit()
     filling.close()
