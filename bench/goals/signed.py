@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from bench import honesty, messages
@@ -20,6 +20,8 @@ from oadr.signature import Signer
 LANES = 16
 LOW, HIGH = 100, 2000
 """Messages per second."""
+KEPT_UP = 0.9
+"""Less of the high rate answered, and nothing was measured at it."""
 SHARE_OF_PEER = {"rsa": 25, "ecc": 5}
 """How many times fewer the peer is asked: it refuses what was signed more than 5 s ago."""
 
@@ -89,20 +91,31 @@ async def _flatness(run: Run) -> None:
             rounds=run.amounts.rounds,
         )
     rate = Figure.of(reached).value
-    run.rows.every.append(
-        Row(
-            goal=4,
-            what=f"poll signed by P-256: cost at {HIGH:,}/s / cost at {LOW}/s",
-            unit="CPU us",
-            ours=figures["high"].value,
-            peer_name=f"ours at {LOW}/s",
-            peer=figures["low"].value,
-            ratio=over(figures["high"].value, figures["low"].value),
-            target=at_most(1.15),
-            spread=figures["high"].spread,
-            note=f"{HIGH:,}/s were offered and {rate:,.0f}/s answered, one process on one core",
-        )
+    kept_up = rate >= KEPT_UP * HIGH
+    dear, cheap = figures["high"], figures["low"].value
+    flat = Row(
+        goal=4,
+        what=f"poll signed by P-256: cost at {HIGH:,}/s / cost at {LOW}/s",
+        unit="CPU us",
+        ours=dear.value if kept_up else None,
+        peer_name=f"ours at {LOW}/s",
+        peer=cheap,
+        ratio=over(dear.value, cheap) if kept_up else None,
+        target=at_most(1.15),
+        spread=dear.spread,
+        note=f"{HIGH:,}/s were offered to one process and {rate:,.0f}/s answered",
     )
+    run.rows.every.append(flat)
+    if not kept_up:
+        run.rows.every.append(
+            replace(
+                flat,
+                what=f"poll signed by P-256: cost at all it can take, {rate:,.0f}/s, / at {LOW}/s",
+                ours=dear.value,
+                ratio=over(dear.value, cheap),
+                target=None,
+            )
+        )
 
 
 def _vens(run: Run, count: int, *, rsa: bool) -> list[Signing]:
