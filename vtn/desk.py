@@ -490,11 +490,17 @@ class Desk:
             await known_ven(connection, ven_id)
             return await rollups.days(connection, ven_id, limit=limit)
 
-    async def curtailment_inputs(self, event_id: str, ven_id: str) -> CurtailmentInputs:
-        """What is stored about an event at one of its VENs, over its active period until now."""
+    async def curtailment_inputs(
+        self, event_id: str, ven_id: str, *, record: EventRecord | None = None
+    ) -> CurtailmentInputs:
+        """What is stored about an event at one of its VENs, over its active period until now.
+
+        With the `record` of the event, where it has been read already: it lists every VEN of it.
+        """
         now = self._office.now()
         async with self._office.store.read() as connection:
-            record = await events.record(connection, event_id, now)
+            if record is None:
+                record = await events.record(connection, event_id, now)
             if record is None:
                 raise _no_event(event_id)
             if ven_id not in record.deliveries:

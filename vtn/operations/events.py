@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/events and /curtailments: what is asked for, and what came of it."""
 
+import asyncio
 from typing import Annotated
 
 from litestar import Router, get, patch, post
@@ -69,19 +70,17 @@ async def cancel_event(event_id: FromPath[str], desk: DeskHere, by: By) -> Event
 async def show_curtailment(
     event_id: FromPath[str], desk: DeskHere, now: NowHere
 ) -> EventCurtailment:
-    """What each VEN delivered, recomputed from its stored readings."""
+    """What each VEN delivered, recomputed from its stored readings.
+
+    Aside, VEN by VEN: no VEN is to wait for its answer meanwhile.
+    """
     record = await desk.event(event_id)
     found = []
     for ven_id in record.ven_ids:
-        inputs = await desk.curtailment_inputs(event_id, ven_id)
+        inputs = await desk.curtailment_inputs(event_id, ven_id, record=record)
         answer = record.answers.get(ven_id)
-        found.append(
-            VenCurtailment.of(
-                ven_id,
-                answer.opt_type if answer else "",
-                curtailment.verified(inputs, now=now()),
-            )
-        )
+        verified = await asyncio.to_thread(curtailment.verified, inputs, now=now())
+        found.append(VenCurtailment.of(ven_id, answer.opt_type if answer else "", verified))
     return EventCurtailment.of(record, tuple(found))
 
 

@@ -222,7 +222,7 @@ class DeskInMemory(Desk):
         await self.ven(ven_id)
         return self.quarters_without_samples
 
-    async def curtailment_inputs(self, event_id, ven_id):
+    async def curtailment_inputs(self, event_id, ven_id, *, record=None):
         record = await self.event(event_id)
         first = record.event.starts_at.timestamp()
         minutes = round(record.event.duration / timedelta(minutes=1))
