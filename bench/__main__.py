@@ -20,7 +20,7 @@ from bench.machine import machine
 from bench.plan import QUICK, WHOLE, Run
 from bench.ratios import Row, Rows, markdown, table
 from bench.stage import Stage
-from doorway import Door
+from doorway import Door, Fault
 
 MODULES: Final[Mapping[int, str]] = {
     1: "polls",
@@ -80,6 +80,7 @@ def main(*, only: tuple[int, ...], quick: bool, profile: bool, out: Path) -> Non
         )
 
     rows = Rows()
+    out = out.resolve()
     run = Run(
         stage=Stage(out / "work", profiles=out / "profiles" if profile else None),
         amounts=QUICK if quick else WHOLE,
@@ -129,7 +130,7 @@ async def _measure(run: Run, modules: list[str], console: Console) -> list[str]:
         began = time.monotonic()
         try:
             await module.measure(run)
-        except (BenchFault, OSError) as error:  # TimeoutError is an OSError
+        except (Fault, OSError) as error:  # TimeoutError is an OSError
             failed.append(f"{name}: {str(error) or type(error).__name__}")
             console.print(f"[red]failed[/red]: {failed[-1]}", highlight=False, soft_wrap=True)
         else:

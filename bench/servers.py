@@ -248,6 +248,7 @@ token_file = "operator.token"
         await self.prepare()
         await super().__aenter__()
         await self.program.listening(self.operator_port)
+        self.program.check()
         self.operator = OperatorClient.at(config.load(self.config))
         return self
 
