@@ -3,7 +3,7 @@
 
 glibc gives threads heaps of their own, which grow each to what was needed there at most and are
 hardly ever given back. Our threads take turns (they share Python's interpreter), so one heap holds
-them up nowhere, and a VEN takes 5.5 KiB instead of 8.8.
+them up nowhere. At 5,000 VENs it saved 2 MB (4.5 KiB a VEN instead of 5.0).
 """
 
 import ctypes
