@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operator's desk: everything an operator can do or see.
+
+Each act is one transaction with its audit line; a refusal is a VtnError and changes nothing.
+`by` names the person or program that acts; it stands in the audit as `operator:BY`.
+"""
+
+from vtn.desk.audit import AuditDesk
+from vtn.desk.events import EventDesk
+from vtn.desk.groups import GroupDesk
+from vtn.desk.opts import OptDesk
+from vtn.desk.readings import ReadingDesk
+from vtn.desk.reports import ReportDesk
+from vtn.desk.vens import VenDesk
+
+__all__ = ["Desk"]
+
+
+class Desk(VenDesk, GroupDesk, EventDesk, ReportDesk, ReadingDesk, OptDesk, AuditDesk):
+    """All acts and views of the operator; shared by the API and the console."""
