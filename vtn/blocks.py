@@ -91,7 +91,7 @@ def _cut(
     while first < len(starts_at):
         start = starts_at[first] - starts_at[first] % BLOCK_S
         after = bisect_left(starts_at, start + BLOCK_S)
-        offsets = [at - start for at in starts_at[first:after]]
+        offsets = range(starts_at[first] - start, starts_at[after - 1] - start + 1, starts_at.step)
         blocks[start] = Block(tuple(offsets), values[first:after], quality[first:after])
         first = after
     return blocks

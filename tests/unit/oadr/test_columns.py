@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import oadr
 from oadr.codec import Element, clark
 from oadr.columns import INTERVALS, Column, Intervals, LoadControl, ResourceStatus, alike
-from oadr.errors import InvalidContent
+from oadr.errors import InvalidContent, SchemaInvalid
 from oadr.payload import checked
 from oadr.report import Report, UpdateReport
 
@@ -151,3 +151,12 @@ def test_whatever_is_odd_about_one_interval_both_ways_agree(old, new):
     else:
         assert quick in (None, expected)
         assert oadr.parse(changed.encode()).reports[0].intervals == expected
+
+
+def test_an_interval_without_a_payload_is_not_valid_by_the_schema():
+    """The quick way takes that for granted."""
+    payload = "<oadr:oadrReportPayload>" + PLAIN.split("<oadr:oadrReportPayload>", 1)[1]
+    payload = payload.split("</ei:interval>", 1)[0]
+
+    with pytest.raises(SchemaInvalid):
+        checked(PLAIN.replace(payload, "", 1).encode())
