@@ -183,22 +183,7 @@ class Gateway:
                 entry = await self._office.look_up(peer.certificate)
         proof = self._proof
         asked = proof is not None and entry is not None and proof.asks(entry.ven)
-        again = last.of(body) if last is not None else None
-        content: oadr.Message | InvalidContent
-        signed = False
-        try:
-            if again is not None and not asked:
-                content = again
-            elif asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
-                content, signed = await self._read(body, entry, peer.der)
-            else:  # nothing to wait for: most messages are polls
-                content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
-                if last is not None:
-                    last.keep(body, content)
-                if isinstance(content, CreatePartyRegistration) and content.xml_signature:
-                    content, signed = await self._read(body, entry, peer.der)
-        except InvalidContent as error:
-            content = error
+        content, signed = await self._content(body, entry, peer, last, asked=asked)
         if isinstance(content, InvalidContent):
             reply = self._unusable(content, peer)
         else:
@@ -206,6 +191,31 @@ class Gateway:
         if proof is None or entry is None or not (asked or signed):
             return reply
         return await self._sealed(proof, entry.ven, reply, peer.der)
+
+    async def _content(
+        self,
+        body: bytes,
+        entry: Entry | None,
+        peer: "_Peer",
+        last: LastPoll | None,
+        *,
+        asked: bool,
+    ) -> tuple[oadr.Message | InvalidContent, bool]:
+        """What a body says, and whether it bears a good signature; `asked`: whether it must."""
+        again = last.of(body) if last is not None and not asked else None
+        if again is not None:
+            return again, False
+        if asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
+            return await self._read(body, entry, peer.der)
+        try:  # nothing to wait for: most messages are polls
+            content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
+        except InvalidContent as error:
+            return error, False
+        if last is not None:
+            last.keep(body, content)
+        if isinstance(content, CreatePartyRegistration) and content.xml_signature:
+            return await self._read(body, entry, peer.der)
+        return content, False
 
     async def _act(self, service: ServiceName, message: oadr.Message, peer: "_Peer") -> bytes:
         office, kind = self._office, type(message)
