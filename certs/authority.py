@@ -5,7 +5,8 @@ Three trees, so that nobody can play a part that is not theirs:
 
     root-ecc (pathlen 1)                root-rsa (pathlen 1)            site-ca (pathlen 0)
     ├── vtn-ca-ecc ── vtn-ecc           ├── vtn-ca-rsa ── vtn-rsa       ├── the broker
-    └── ven-ca-ecc ── each VEN          └── ven-ca-rsa ── VEN --rsa     └── light nodes, EMS
+    ├── ven-ca-ecc ── each VEN          └── ven-ca-rsa ── VEN --rsa     └── light nodes, EMS
+    └── enrolment-ca ── VENs that enrol (the one authority whose key is on line, at the VTN)
 
 With HTTP push a VEN serves and a VTN is its client, so the certificates of both are good for both;
 the issuer tells them apart. VENs trust `vtn-ca.crt` alone: a stolen VEN key cannot play the VTN to
@@ -19,7 +20,8 @@ The folder: `vtn-ca.crt` (what VENs trust), `ven-ca.crt` (what the VTN trusts), 
 OpenADR roots, for who looks at both sides), `site-ca.crt` (what the site's MQTT trusts),
 `authority/` (the authority's own keys, mode 0700) and a `.crt` and `.key` for each certificate
 issued. A `.crt` holds the certificate followed by its intermediate, as servers and clients load
-it; a `.key` has mode 0600. No file is ever overwritten but the revocation lists: `ven-ca.crl`,
+it; a `.key` has mode 0600. No file is ever overwritten but `ven-ca.crt`, when the enrolment
+authority is made, and the revocation lists: `ven-ca.crl`,
 `vtn-ca.crl` and `site-ca.crl` stand beside the `.crt` of the same issuers and hold what these have
 taken back (`authority/revoked.csv` is where that is kept).
 """
@@ -54,12 +56,15 @@ BACKDATED = timedelta(hours=24)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 _CRLS = {
-    "ven-ca.crl": ("ven-ca-ecc", "ven-ca-rsa"),
+    "ven-ca.crl": ("ven-ca-ecc", "ven-ca-rsa", "enrolment-ca"),
     "vtn-ca.crl": ("vtn-ca-ecc", "vtn-ca-rsa"),
     "site-ca.crl": ("site-ca",),
 }
-"""Each file with the issuers whose lists stand in it."""
-_RESERVED = {"ca", "site-ca", "vtn-ca", "ven-ca", "vtn-ecc", "vtn-rsa", "authority"}
+"""Each file with the issuers whose lists stand in it; the enrolment authority need not be there."""
+_RESERVED = {
+    *("ca", "site-ca", "vtn-ca", "ven-ca", "enrolment-ca"),
+    *("vtn-ecc", "vtn-rsa", "authority"),
+}
 _BOTH_ENDS = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 _PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
@@ -266,6 +271,45 @@ class Authority:
         )
         return self._keep([made])[0]
 
+    def enrolment(self) -> Issued:
+        """Make the authority that the VTN enrols VENs with: `enrolment-ca.crt` and its key.
+
+        Signed by the root, which stays off line; the VTN is given the two files, and trusts it with
+        the others in `ven-ca.crt`, which is written anew. Raises AuthorityFault if there is one.
+        """
+        stem = "enrolment-ca"
+        self._refuse_overwriting(stem)
+        own = self.folder / "authority" / stem
+        try:
+            if not own.with_name(f"{stem}.crt").exists():
+                root = self._signer("root-ecc")
+                name = "demandflex enrolment CA"
+                self._sign_ca(stem, name, "ecc", root, pathlen=0)
+            signer = self._signer(stem)
+            anchor = _pem(
+                self._ca(
+                    "demandflex enrolment CA",
+                    signer.key,
+                    None,
+                    pathlen=0,
+                    life=INTERMEDIATE_LIFE,
+                )
+            )
+            certificate, key = self._paths(stem)
+            draft = self.ven_trust.with_name(f".ven-ca.crt-{os.getpid()}")
+            _write(draft, self.ven_trust.read_bytes() + anchor, mode=0o644)
+            draft.replace(self.ven_trust)
+            _write(key, _key_pem(signer.key), mode=0o600)
+            _write(certificate, _pem(signer.certificate), mode=0o644)
+        except OSError as error:
+            raise AuthorityFault(
+                f"{self.folder}: the enrolment authority cannot be written: {error.strerror}."
+            ) from error
+        der = signer.certificate.public_bytes(serialization.Encoding.DER)
+        return Issued(
+            certificate=certificate, key=key, sha256=sha256(der), fingerprint=fingerprint(der)
+        )
+
     def revoke(self, certificate: Path, *, life: timedelta = CRL_LIFE) -> RevocationList:
         """Take back the first certificate of a PEM file, for good, and renew its list.
 
@@ -304,7 +348,7 @@ class Authority:
         number = int(now.timestamp() * 1000)
         content = b""
         count = 0
-        for issuer in _CRLS[file]:
+        for issuer in filter(self._has, _CRLS[file]):
             signer = self._signer(issuer)
             builder = (
                 x509.CertificateRevocationListBuilder()
@@ -337,7 +381,8 @@ class Authority:
         return RevocationList(file=path, revoked=count, next_update_at=now + life)
 
     def _issuer_of(self, certificate: x509.Certificate) -> str | None:
-        for issuer in (issuer for issuers in _CRLS.values() for issuer in issuers):
+        issuers = (issuer for issuers in _CRLS.values() for issuer in issuers)
+        for issuer in filter(self._has, issuers):
             own = self._own_certificate(issuer)
             if own.subject != certificate.issuer:
                 continue
@@ -514,6 +559,9 @@ class Authority:
                     f"{path} is there already, and certs never overwrites: "
                     "move it away first or choose another name."
                 )
+
+    def _has(self, stem: str) -> bool:
+        return (self.folder / "authority" / f"{stem}.crt").exists()
 
     def _own_certificate(self, stem: str) -> x509.Certificate:
         return x509.load_pem_x509_certificate(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""certs init / vtn / ven / client / revoke / crl / show."""
+"""certs init / vtn / ven / client / enrolment / code / revoke / crl / show."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from certs.authority import Authority, Issued, RevocationList, SiteRole, describe
+from certs.sheet import hand_over, write_sheet
 from doorway import Door, show, show_json
 
 
@@ -99,6 +100,75 @@ def client(name: str, folder: Path, kind: str, hosts: tuple[str, ...], *, as_jso
     """Issue a certificate for the building's MQTT network."""
     issued = Authority.open(folder).site(name, SiteRole(kind), hosts=hosts)
     _report((issued,), as_json=as_json)
+
+
+@main.command(epilog=_example("certs enrolment --dir pki"))
+@_FOLDER
+@_JSON
+def enrolment(folder: Path, *, as_json: bool) -> None:
+    """Make the authority that the VTN enrols VENs with; once.
+
+    Its key is the only one of an authority that is on line: enrolment-ca.crt and .key go to the
+    VTN ([enrolment] in vtn.toml), which also needs the new ven-ca.crt. VENs need nothing new.
+    """
+    authority = Authority.open(folder)
+    _report((authority.enrolment(),), as_json=as_json)
+    if not as_json:
+        show(f"  {authority.ven_trust} trusts it now: give the VTN the new file, and restart it")
+
+
+@main.command(
+    epilog=_example("certs code hq --vtn http://127.0.0.1:8444 --token-file operator.token")
+)
+@click.argument("ven_id", metavar="NAME")
+@click.option("--vtn", "url", required=True, metavar="URL", help="The VTN's operator listener.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Holds the operator's token.",
+)
+@click.option("--name", default="", help="For people to read.  [default: NAME]")
+@click.option("--resource", "resources", multiple=True, help="A resource behind it; repeatable.")
+@click.option("--group", "groups", multiple=True, help="A group it belongs to; repeatable.")
+@click.option("--hours", type=click.IntRange(1, 24 * 14), help="How long it is good for.")
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the installer's sheet there: .html (to print) or .svg (the QR alone).",
+)
+@_JSON
+def code(
+    ven_id: str,
+    *,
+    url: str,
+    token_file: Path,
+    name: str,
+    resources: tuple[str, ...],
+    groups: tuple[str, ...],
+    hours: int | None,
+    sheet: Path | None,
+    as_json: bool,
+) -> None:
+    """Have the VTN make a one-time code with which the VEN called NAME enrols.
+
+    It works once. Whoever has it can become that VEN: treat it like a key.
+    """
+    # Waits for its use: no other command speaks to anybody.
+    from certs.asking import ask_for_code  # noqa: PLC0415
+
+    order: dict[str, object] = {
+        "ven_id": ven_id,
+        "name": name,
+        "resources": resources,
+        "groups": groups,
+    }
+    if hours is not None:
+        order["hours"] = hours
+    made = ask_for_code(url, token_file, order)
+    if sheet is not None:
+        write_sheet(made, sheet)
+    show_json(made) if as_json else hand_over(made)
 
 
 _DAYS = click.option(

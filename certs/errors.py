@@ -6,6 +6,8 @@ Fault
     ├── AuthorityFault     the authority's folder is missing, half there, or already used
     ├── NameRefused        a name or host that no certificate may carry
     ├── NotIssuedHere      a certificate to be revoked that another authority issued
+    ├── RequestRefused     a certificate signing request that is not granted
+    ├── CodeRefused        the VTN makes no enrolment code, or does not answer
     └── UnreadableCertificate   the file holds no PEM certificate
 """
 
@@ -30,3 +32,11 @@ class NotIssuedHere(CertsFault):
 
 class UnreadableCertificate(CertsFault):
     """There is no certificate to show in the file."""
+
+
+class RequestRefused(CertsFault):
+    """A certificate signing request that is not granted; the sentence says why."""
+
+
+class CodeRefused(CertsFault):
+    """The VTN makes no enrolment code, or does not answer."""

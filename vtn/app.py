@@ -26,6 +26,8 @@ from vtn.config import Settings
 from vtn.desk import Desk
 from vtn.directory import Directory
 from vtn.doors import Doors, open_doors
+from vtn.enrolment.listener import EnrolmentListener
+from vtn.enrolment.room import Enrolment
 from vtn.errors import StoreUnavailable
 from vtn.following import Following
 from vtn.gateway import Gateway
@@ -85,6 +87,11 @@ class App:
     def operator_port(self) -> int:
         """The port of the operators' listener in fact."""
         return self._operator_port
+
+    @property
+    def enrolment_port(self) -> int:
+        """The port of the devices' listener in fact; where [enrolment] is set."""
+        return self._enrolment_port
 
     async def run(
         self,
@@ -172,6 +179,11 @@ class App:
         self._openadr_port = listener.port
         exits.enter_context(vitals.listening(listener))
         directory.on_shut_out = listener.close_connections
+        for enrolling in doors.enrolment:
+            enrolment = EnrolmentListener(
+                settings, Enrolment(office), enrolling, listener.revocation
+            )
+            self._enrolment_port = (await exits.enter_async_context(enrolment)).port
         exits.push_async_callback(following.relieve)
         upkeep = Upkeep(store, settings.retention, now=self._now)
         pushing = partial(push, office, gateway, listener.revocation)

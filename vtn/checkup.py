@@ -15,8 +15,11 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from certs.issuing import Issuer
+from doorway import Fault
 from vtn.config import Chain, Settings
 from vtn.credential import read_token
+from vtn.enrolment.trust import trusted
 from vtn.errors import VtnError
 from vtn.revocation import RevocationLists
 from vtn.store.engine import refuse_newer, revision
@@ -38,7 +41,40 @@ async def check(settings: Settings, *, now: datetime) -> list[Finding]:
         _port("openadr", settings.openadr.host, settings.openadr.port),
         _port("operator", settings.operator.host, settings.operator.port),
         *_in_the_clear(settings.operator.host),
+        *_enrolment(settings, now),
     ]
+
+
+def _enrolment(settings: Settings, now: datetime) -> Iterator[Finding]:
+    """The authority on line: whether it can issue, and the VTN believes it."""
+    enrolment = settings.enrolment
+    if enrolment is None:
+        return
+    subject = "enrolment"
+    yield _port(subject, enrolment.host, enrolment.port)
+    try:
+        Issuer.load(enrolment.cert, enrolment.key)
+        trusted(enrolment)
+        own = _load(enrolment.cert)[0]
+        believed = any(_spki_of(one) == _spki_of(own) for one in _load(settings.openadr.client_ca))
+    except (Fault, _Wrong) as fault:
+        yield Finding(subject=subject, sentence=f"[enrolment] {fault}", ok=False)
+        return
+    if not believed:
+        yield Finding(
+            subject=subject,
+            sentence=f"{settings.openadr.client_ca}: the enrolment authority is not in it, so who "
+            "enrols could not connect; take the ven-ca.crt that certs enrolment wrote.",
+            ok=False,
+        )
+        return
+    yield _valid(subject, enrolment.cert, own, now)
+    if mode := _open_to_others(enrolment.key):
+        yield Finding(
+            subject=subject,
+            sentence=f"{enrolment.key}: others can read it (mode {mode:03o}); chmod 600 it.",
+            warning=True,
+        )
 
 
 def _certificates(settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -4,6 +4,7 @@
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -143,6 +144,24 @@ class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 LEAST_SAMPLES_DAYS = 8
 
 
+class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[enrolment]: the listener where devices get their first certificate, and renew it (EST)."""
+
+    cert: Path
+    """The authority that VENs enrol with (`certs enrolment`); `client_ca` must trust it."""
+    key: Path
+    trust: Path
+    """PEM: who issues VTN certificates, vtn-ca.crt; the first is what the sheet's root names."""
+    url: str = ""
+    """https://host:port as devices reach it; left out: the host of [vtn] url, and our port."""
+    host: str = "0.0.0.0"  # noqa: S104 - devices come from outside; a one-time code is the door
+    port: Port = 8446
+    code_hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 14)] = 24
+    """How long a one-time code is good for, unless something else is asked for."""
+    life_days: Annotated[int, msgspec.Meta(ge=1, le=3 * 366)] = 365
+    """Of a VEN's certificate; it is renewed after two thirds of it."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything of vtn.toml."""
 
@@ -152,6 +171,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     store: StoreSettings = StoreSettings()
     reports: ReportSettings = ReportSettings()
     retention: RetentionSettings = RetentionSettings()
+    enrolment: EnrolmentSettings | None = None
 
 
 def load(path: Path) -> Settings:
@@ -182,6 +202,13 @@ def _check_listeners(settings: Settings) -> None:
                 "[openadr.proxy] peers: name the addresses of the TLS front, or give a socket."
             )
         networks(proxy.peers)
+    if settings.enrolment is not None:
+        ports["[enrolment] port"] = settings.enrolment.port
+        enrolment_url(settings)
+        if urlsplit(settings.vtn.url).scheme != "https":
+            raise ValueError(
+                "[vtn] url: devices that enrol are told it; write it like https://vtn.example:8443."
+            )
     taken: dict[int, str] = {}
     for name, port in ports.items():
         if port and port in taken:
@@ -189,6 +216,19 @@ def _check_listeners(settings: Settings) -> None:
                 f"{name} is {port}, which is {taken[port]} already; each listener has its own."
             )
         taken[port] = name
+
+
+def enrolment_url(settings: Settings) -> str:
+    """Where devices enrol. Raises ValueError where nobody has said."""
+    enrolment = settings.enrolment
+    assert enrolment is not None
+    parts = urlsplit(enrolment.url or settings.vtn.url)
+    if parts.scheme != "https" or not parts.hostname:
+        raise ValueError("[enrolment] url: write it like https://vtn.example:8446.")
+    if enrolment.url:
+        return enrolment.url.rstrip("/")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"https://{host}:{enrolment.port}"
 
 
 def networks(peers: tuple[str, ...]) -> tuple[Network, ...]:

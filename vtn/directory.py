@@ -121,18 +121,13 @@ class Directory:
             self._contact(entry, ven.last_contact_at)
         if before.registered_at != ven.registered_at:
             entry.unconfirmed = None  # what was handed out before is forgotten
-        if before.certificate_sha256 != ven.certificate_sha256:
-            self._shut_out(before.certificate_sha256)
-        if ven.revoked_at is None:
-            self._by_certificate[ven.certificate_sha256] = entry
-        else:
-            self._shut_out(ven.certificate_sha256)
+        for sha256 in set(before.certificates).difference(ven.certificates):
+            if self._by_certificate.pop(sha256, None) is not None:
+                self.on_shut_out(sha256)
+        for sha256 in ven.certificates:
+            self._by_certificate[sha256] = entry
         self.wake([ven.ven_id])
         return entry
-
-    def _shut_out(self, sha256: str) -> None:
-        if self._by_certificate.pop(sha256, None) is not None:
-            self.on_shut_out(sha256)
 
     def wake(self, ven_ids: Iterable[str]) -> None:
         """Something was put in for these VENs."""

@@ -23,9 +23,11 @@ class Doors:
     openadr: Sequence[socket.socket]
     """For VENs; then, where there is one, that of the TLS front."""
     operator: socket.socket
+    enrolment: Sequence[socket.socket] = ()
+    """For devices that enrol, where [enrolment] says so."""
 
     def every(self) -> tuple[socket.socket, ...]:
-        return (*self.openadr, self.operator)
+        return (*self.enrolment, *self.openadr, self.operator)
 
     def close(self) -> None:
         for one in self.every():
@@ -43,16 +45,22 @@ class Doors:
 
 def open_doors(settings: Settings) -> Doors:
     """For one process alone. Raises ListenerFault."""
-    openadr = listening(settings.openadr)
+    opened = [*listening(settings.openadr)]
+    enrolment = settings.enrolment
     try:
-        operator = bind(
-            settings.operator.host, settings.operator.port, whose="The listener for operators"
+        opened.append(
+            bind(settings.operator.host, settings.operator.port, whose="The listener for operators")
+        )
+        enrolling = (
+            [bind(enrolment.host, enrolment.port, whose="The listener for devices that enrol")]
+            if enrolment is not None
+            else []
         )
     except BaseException:
-        for one in openadr:
+        for one in opened:
             one.close()
         raise
-    return Doors(openadr=openadr, operator=operator)
+    return Doors(openadr=opened[:-1], operator=opened[-1], enrolment=enrolling)
 
 
 def open_for(settings: Settings, workers: int) -> list[Doors]:
@@ -62,15 +70,16 @@ def open_for(settings: Settings, workers: int) -> list[Doors]:
     for one, _ in named:
         if one.family != socket.AF_UNIX:
             one.close()
-    return [_beside(named) for _ in range(workers)]
+    return [_beside(named, len(first.enrolment)) for _ in range(workers)]
 
 
 def open_beside(others: Doors) -> Doors:
     """For a worker that was shut out, at the addresses of `others`. Raises ListenerFault."""
-    return _beside([(one, one.getsockname()) for one in others.every()])
+    named = [(one, one.getsockname()) for one in others.every()]
+    return _beside(named, len(others.enrolment))
 
 
-def _beside(named: Sequence[tuple[socket.socket, Any]]) -> Doors:
+def _beside(named: Sequence[tuple[socket.socket, Any]], enrolling: int) -> Doors:
     """Sockets of their own at these addresses, but for Unix sockets: those are shared."""
     sockets = [
         one
@@ -78,4 +87,4 @@ def _beside(named: Sequence[tuple[socket.socket, Any]]) -> Doors:
         else bind(address[0], address[1], whose="A worker's listener", shared=True)
         for one, address in named
     ]
-    return Doors(openadr=sockets[:-1], operator=sockets[-1])
+    return Doors(enrolment=sockets[:enrolling], openadr=sockets[enrolling:-1], operator=sockets[-1])

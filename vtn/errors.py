@@ -15,13 +15,20 @@ Fault
     │   └── InvalidReportRequest a report nobody offers, or at a rate nobody offers
     ├── Unknown                  no VEN, event, group, context, report ... of that name
     ├── Conflict                 it exists already, or has changed meanwhile
-    ├── Unauthorised             an operator's request without the right token
+    ├── Unauthorised             an operator's request without the right token, or not logged in
+    │   ├── LoginRefused         a name, password or code that do not belong together
+    │   └── CodeWanted           the password is right; the second factor is wanted too
+    ├── Forbidden                logged in, and not allowed to do this
+    │   └── MustChangePassword   nothing else goes before the password is one's own
+    ├── Stale                    somebody else has changed it since it was looked at
+    ├── NotSeen                  a change without saying which version was looked at
     ├── TooOften                 too many requests without the right token
     ├── NoAnswer                 the command line does not reach a running VTN
     ├── RefusedByVtn             the running VTN refused; the sentence is its own
     ├── ExportFault              a file cannot be written, or not in that format
     ├── NotShown                 a TLS front hands on no certificate of our authorities
     ├── NotPushed                a VEN did not take what was pushed to it
+    ├── NotEnrolled              a device gets no certificate; bears the HTTP status
     └── Rejected                 a VEN's message that is answered with an application error
 """
 
@@ -80,8 +87,32 @@ class Conflict(VtnError):
     """It exists already, or was changed by somebody else meanwhile."""
 
 
+class Stale(Conflict):
+    """Somebody else has changed it since it was looked at (If-Match)."""
+
+
 class Unauthorised(VtnError):
-    """An operator's request without the right token."""
+    """An operator's request without the right token, or of somebody who is not logged in."""
+
+
+class LoginRefused(Unauthorised):
+    """A name, password or code that do not belong together; it is not said which."""
+
+
+class CodeWanted(Unauthorised):
+    """The password is right; the code of the second factor is wanted too."""
+
+
+class Forbidden(VtnError):
+    """Logged in, and not allowed to do this."""
+
+
+class MustChangePassword(Forbidden):
+    """Nothing else goes before the password is one's own."""
+
+
+class NotSeen(VtnError):
+    """A change that does not say which version was looked at (If-Match is wanted)."""
 
 
 class TooOften(VtnError):
@@ -110,6 +141,14 @@ class NotShown(VtnError):
 
 class NotPushed(VtnError):
     """A VEN did not take what was pushed to it; it is tried again."""
+
+
+class NotEnrolled(VtnError):
+    """A device gets no certificate; `status` is the HTTP status that says so."""
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 class Rejected(VtnError):

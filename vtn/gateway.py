@@ -132,6 +132,10 @@ class LastPoll:
             self.body, self.message = body, message
 
 
+def _shows_the_next(entry: Entry | None, certificate: str) -> bool:
+    return entry is not None and entry.ven.next_certificate_sha256 == certificate
+
+
 class Gateway:
     """Answers one message at a time; any number of them may be under way."""
 
@@ -179,8 +183,8 @@ class Gateway:
         entry = None
         if peer.certificate is not None:
             entry = self._office.directory.by_certificate(peer.certificate)
-            if self._office.must_look_up(entry):
-                entry = await self._office.look_up(peer.certificate)
+            if self._office.must_look_up(entry) or _shows_the_next(entry, peer.certificate):
+                entry = await self._look_closer(entry, peer.certificate)
         proof = self._proof
         asked = proof is not None and entry is not None and proof.asks(entry.ven)
         content, signed = await self._content(body, entry, peer, last, asked=asked)
@@ -191,6 +195,14 @@ class Gateway:
         if proof is None or entry is None or not (asked or signed):
             return reply
         return await self._sealed(proof, entry.ven, reply, peer.der)
+
+    async def _look_closer(self, entry: Entry | None, certificate: str) -> Entry | None:
+        """The VEN as the database has it; what it has renewed counts from its first use."""
+        if self._office.must_look_up(entry):
+            entry = await self._office.look_up(certificate)
+        if entry is not None and _shows_the_next(entry, certificate):
+            await self._office.take_up_certificate(entry.ven, certificate)
+        return entry
 
     async def _content(
         self,

@@ -39,8 +39,19 @@ class Ven:
     """The https:// address it is pushed to; None for a VEN that polls."""
     xml_signature: bool = False
     """It signs what it says, and wants the same of us (rule 514)."""
+    next_certificate_sha256: str | None = None
+    """Of a renewed certificate: it lets the VEN in, too, and replaces the other when first used."""
+    next_certificate_der: bytes | None = None
     resources: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+
+    @property
+    def certificates(self) -> tuple[str, ...]:
+        """The SHA-256 of each certificate that opens: none of a VEN that is revoked."""
+        if self.revoked_at is not None:
+            return ()
+        following = self.next_certificate_sha256
+        return (self.certificate_sha256, *([following] if following else []))
 
     @property
     def registered(self) -> bool:
@@ -296,3 +307,40 @@ class Health:
     events_pending: int
     messages_waiting: int
     """In the outgoing queues of all VENs."""
+
+
+MOST_WRONG_TRIES = 10
+"""At one enrolment code, and from one address: then it is locked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolmentCode:
+    """A one-time code, without what is secret in it."""
+
+    code_id: str
+    """Its first signs."""
+    ven_id: str
+    name: str
+    resources: tuple[str, ...]
+    groups: tuple[str, ...]
+    made_at: datetime
+    made_by: str
+    expires_at: datetime
+    secret_sha256: str
+    wrong_tries: int = 0
+    withdrawn_at: datetime | None = None
+    used_at: datetime | None = None
+    key_sha256: str | None = None
+    """Of the device that used it."""
+    certificate_der: bytes | None = None
+    """What it got."""
+
+    def state(self, now: datetime) -> str:
+        """open, used, withdrawn, locked or expired."""
+        if self.used_at is not None:
+            return "used"
+        if self.withdrawn_at is not None:
+            return "withdrawn"
+        if self.wrong_tries >= MOST_WRONG_TRIES:
+            return "locked"
+        return "expired" if now >= self.expires_at else "open"

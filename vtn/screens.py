@@ -12,6 +12,7 @@ from rich.text import Text
 from oadr.vocabulary import OptType
 from vtn import records
 from vtn.views import (
+    Code,
     EventCurtailment,
     EventView,
     Finding,
@@ -157,6 +158,26 @@ def vens(found: Sequence[Ven], *, now: datetime) -> None:
     )
 
 
+def codes(found: Sequence[Code], *, now: datetime) -> None:
+    _table(
+        ("code", "VEN", "state", "made", "by", "good until", "used", ">wrong tries"),
+        (
+            (
+                code.code_id,
+                code.ven_id,
+                code.state,
+                ago(code.made_at, now=now),
+                code.made_by,
+                moment(code.expires_at),
+                moment(code.used_at),
+                str(code.wrong_tries),
+            )
+            for code in found
+        ),
+        empty="There are no codes; make one with: vtn codes make VEN_ID",
+    )
+
+
 def ven(found: Ven, opts: Sequence[Opt], *, now: datetime) -> None:
     _pairs(
         [
@@ -165,6 +186,7 @@ def ven(found: Ven, opts: Sequence[Opt], *, now: datetime) -> None:
             ("state", found.state),
             ("certificate", found.certificate_sha256),
             ("fingerprint", found.fingerprint),
+            ("renewed, unused", found.next_certificate_sha256 or ""),
             ("added", f"{moment(found.added_at)} by {found.added_by}"),
             ("revoked", moment(found.revoked_at) if found.revoked_at else ""),
             ("registration", found.registration_id or ""),

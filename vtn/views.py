@@ -41,6 +41,8 @@ class Ven(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it signs, and is answered signed."""
     certificate_known: bool
     """Whether the certificate itself is kept, not only its fingerprint."""
+    next_certificate_sha256: str | None
+    """Of a renewed certificate that was not used yet: it lets the VEN in, too."""
     poll_interval_s: float | None
     last_contact_at: datetime | None
     resources: tuple[str, ...]
@@ -65,10 +67,40 @@ class Ven(msgspec.Struct, frozen=True, kw_only=True):
             push_address=ven.push_address,
             xml_signature=ven.xml_signature,
             certificate_known=ven.certificate_der is not None,
+            next_certificate_sha256=ven.next_certificate_sha256,
             poll_interval_s=ven.poll_interval_s,
             last_contact_at=ven.last_contact_at,
             resources=ven.resources,
             groups=ven.groups,
+        )
+
+
+class Code(msgspec.Struct, frozen=True, kw_only=True):
+    """A one-time enrolment code, without its secret."""
+
+    code_id: str
+    ven_id: str
+    name: str
+    state: str
+    """open, used, expired, withdrawn or locked."""
+    made_at: datetime
+    made_by: str
+    expires_at: datetime
+    used_at: datetime | None
+    wrong_tries: int
+
+    @classmethod
+    def of(cls, code: records.EnrolmentCode, now: datetime) -> Self:
+        return cls(
+            code_id=code.code_id,
+            ven_id=code.ven_id,
+            name=code.name,
+            state=code.state(now),
+            made_at=code.made_at,
+            made_by=code.made_by,
+            expires_at=code.expires_at,
+            used_at=code.used_at,
+            wrong_tries=code.wrong_tries,
         )
 
 

@@ -11,6 +11,7 @@ import click
 
 from doorway import Door
 from vtn.cli.asking import example
+from vtn.cli.codes import codes
 from vtn.cli.events import event
 from vtn.cli.keeping import backup, copy, restore, upgrade
 from vtn.cli.machine import check, health, init, serve
@@ -42,6 +43,7 @@ for _command in (
     copy,
     health,
     vens,
+    codes,
     groups,
     contexts,
     event,

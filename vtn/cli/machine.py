@@ -45,6 +45,12 @@ port = 8444
 token_file = "operator.token"
 # metrics_token_file = "metrics.token"  # for a Prometheus that may read /metrics and nothing else
 
+# [enrolment]                       # where devices get and renew certificates (certs enrolment)
+# port = 8446
+# cert = "pki/enrolment-ca.crt"
+# key = "pki/enrolment-ca.key"
+# trust = "pki/vtn-ca.crt"          # what devices are given to trust
+
 [reports]                           # asked of every VEN that registers its reports
 automatic = true
 back_s = 60

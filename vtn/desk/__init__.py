@@ -6,6 +6,7 @@ Each act is one transaction with its audit line; a refusal is a VtnError and cha
 """
 
 from vtn.desk.audit import AuditDesk
+from vtn.desk.enrolment import EnrolmentDesk
 from vtn.desk.events import EventDesk
 from vtn.desk.groups import GroupDesk
 from vtn.desk.opts import OptDesk
@@ -16,5 +17,7 @@ from vtn.desk.vens import VenDesk
 __all__ = ["Desk"]
 
 
-class Desk(VenDesk, GroupDesk, EventDesk, ReportDesk, ReadingDesk, OptDesk, AuditDesk):
+class Desk(
+    VenDesk, GroupDesk, EventDesk, ReportDesk, ReadingDesk, OptDesk, AuditDesk, EnrolmentDesk
+):
     """All acts and views of the operator; shared by the API and the console."""

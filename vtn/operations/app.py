@@ -17,7 +17,7 @@ from vtn.config import Settings
 from vtn.credential import read_token
 from vtn.desk import Desk
 from vtn.errors import VtnError
-from vtn.operations import events, probes, records, reports, vens
+from vtn.operations import enrolment, events, probes, records, reports, vens
 from vtn.operations.access import bearer, operator
 from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
 from vtn.vitals import Vitals
@@ -40,7 +40,13 @@ def make_app(
         [
             Router(
                 PREFIX,
-                route_handlers=[vens.router, events.router, reports.router, records.router],
+                route_handlers=[
+                    vens.router,
+                    events.router,
+                    reports.router,
+                    records.router,
+                    enrolment.router,
+                ],
                 guards=[bearer(token)],
                 before_request=known_queries_only,
             ),

@@ -32,6 +32,19 @@ class NewVen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     groups: tuple[Name, ...] = ()
 
 
+class NewCode(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A one-time enrolment code to make."""
+
+    ven_id: Name
+    """Of a new VEN, or of one whose device is replaced."""
+    name: str = ""
+    """The venID where nothing is said."""
+    resources: tuple[Name, ...] = ()
+    groups: tuple[Name, ...] = ()
+    hours: Annotated[int, msgspec.Meta(ge=1, le=24 * 14)] | None = None
+    """How long it is good for; [enrolment] code_hours where nothing is said."""
+
+
 class NewResource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     resource_id: Name
 

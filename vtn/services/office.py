@@ -171,6 +171,25 @@ class Office:
             await vens.remember_certificate(connection, ven.ven_id, der)
             news.changed(ven.ven_id)
 
+    async def take_up_certificate(self, ven: Ven, sha256: str) -> None:
+        """The VEN has shown the certificate it renewed: the one before is nobody's from now on."""
+        async with self.change() as (connection, news):
+            found = await known_ven(connection, ven.ven_id, lock=True)
+            if found.next_certificate_sha256 != sha256:
+                return
+            await vens.replace_certificate(
+                connection, ven.ven_id, sha256, found.next_certificate_der
+            )
+            await audit.note(
+                connection,
+                at=self.now(),
+                actor=f"ven:{ven.ven_id}",
+                act="use renewed certificate",
+                subject=f"ven:{ven.ven_id}",
+                detail=sha256,
+            )
+            news.changed(ven.ven_id)
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

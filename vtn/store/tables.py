@@ -9,7 +9,7 @@ vens ─┬─ resources            events ─┬─ event_versions (every modif
       │        └─ rollups             rollups_due (blocks that changed since; filled by triggers)
       ├─ opts                         audit (append only)
       ├─ outbox                       nonces (of signed messages, while they could be replayed)
-      ├─ report_days (how much came)
+      ├─ report_days (how much came)   enrolment_codes, enrolment_failures
       └─ metadata_subscriptions (our metadata, wanted periodically)
 """
 
@@ -81,6 +81,9 @@ class VenRow(Table):
     push_address: Mapped[str | None]
     """Where it is pushed to; NULL for a VEN that polls."""
     xml_signature: Mapped[bool] = mapped_column(server_default=false())
+    next_certificate_sha256: Mapped[str | None] = mapped_column(index=True, unique=True)
+    """Renewed and not used yet; both are let in until it is."""
+    next_certificate_der: Mapped[bytes | None]
 
 
 class ResourceRow(Table):
@@ -305,6 +308,37 @@ class ReportDayRow(Table):
     day: Mapped[date] = mapped_column(primary_key=True)
     messages: Mapped[int] = mapped_column(BigInteger)
     samples: Mapped[int] = mapped_column(BigInteger)
+
+
+class EnrolmentCodeRow(Table):
+    __tablename__ = "enrolment_codes"
+
+    code_id: Mapped[str] = mapped_column(primary_key=True)
+    ven_id: Mapped[str]
+    """Of a VEN that may not be there yet."""
+    name: Mapped[str]
+    resources: Mapped[str]
+    """JSON list, as groups."""
+    groups: Mapped[str]
+    made_at: Mapped[datetime] = mapped_column(index=True)
+    made_by: Mapped[str]
+    expires_at: Mapped[datetime]
+    secret_sha256: Mapped[str]
+    wrong_tries: Mapped[int] = mapped_column(server_default=text("0"))
+    withdrawn_at: Mapped[datetime | None]
+    used_at: Mapped[datetime | None]
+    key_sha256: Mapped[str | None]
+    certificate_der: Mapped[bytes | None]
+
+
+class EnrolmentFailureRow(Table):
+    """Wrong codes from one address (or IPv6 network)."""
+
+    __tablename__ = "enrolment_failures"
+
+    peer: Mapped[str] = mapped_column(primary_key=True)
+    since: Mapped[datetime] = mapped_column(index=True)
+    tries: Mapped[int]
 
 
 class NonceRow(Table):

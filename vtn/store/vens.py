@@ -49,8 +49,10 @@ async def find(connection: AsyncConnection, ven_id: str, *, lock: bool = False) 
 
 
 async def find_by_certificate(connection: AsyncConnection, sha256: str) -> str | None:
-    """The venID that a certificate belongs to."""
-    query = select(VenRow.ven_id).where(VenRow.certificate_sha256 == sha256)
+    """The venID that a certificate belongs to, also one that was not used yet."""
+    query = select(VenRow.ven_id).where(
+        or_(VenRow.certificate_sha256 == sha256, VenRow.next_certificate_sha256 == sha256)
+    )
     found: str | None = await connection.scalar(query)
     return found
 
@@ -146,7 +148,23 @@ async def replace_certificate(
     await connection.execute(
         update(VenRow)
         .where(VenRow.ven_id == ven_id)
-        .values(certificate_sha256=sha256, certificate_der=der)
+        .values(
+            certificate_sha256=sha256,
+            certificate_der=der,
+            next_certificate_sha256=None,
+            next_certificate_der=None,
+        )
+    )
+
+
+async def promise_certificate(
+    connection: AsyncConnection, ven_id: str, sha256: str, der: bytes
+) -> None:
+    """A certificate that lets the VEN in beside its own, until it is first used."""
+    await connection.execute(
+        update(VenRow)
+        .where(VenRow.ven_id == ven_id)
+        .values(next_certificate_sha256=sha256, next_certificate_der=der)
     )
 
 
