@@ -26,7 +26,7 @@ check: setup ## ruff, mypy, and the contracts of direction between the packages
 unit: setup packages ## the unit tests alone, in seconds
 	@$(PY) -m pytest -n 2 --dist worksteal tests/unit
 
-story: setup packages ## whole stories on real sockets, with other people's software too
+story: setup packages npm ## whole stories on real sockets, with other people's software too
 	@$(PY) -m pytest -n 4 --dist worksteal $(WHOLE)
 
 conformance: setup packages ## our VTN and VEN, and openleadr's, against every numbered rule
@@ -42,7 +42,7 @@ fuzz: setup ## coverage-guided fuzzing of what reads strangers' words (FUZZ_S=60
 	@.venv/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements/fuzz.txt
 	@$(PY) -m fuzz $(foreach name,$(ONLY),--only $(name))
 
-bench: setup packages ## our VTN beside openleadr's and a bare echo: ratios, 15 minutes (QUICK=1: 6; ONLY=1,3: some)
+bench: setup packages ## our VTN beside openleadr's and a bare echo: ratios, 15 to 20 minutes (QUICK=1: 5; ONLY=1,3: some)
 	@$(PY) -m bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 herd: setup ## a VTN is killed under 1,000 VENs and comes back (CROWD=1: all at once); then is sent too much
@@ -53,9 +53,12 @@ lock: setup ## renew requirements/*.txt from pyproject.toml
 	@scripts/lock
 
 clean: ## remove .venv and everything that was made here
-	rm -rf .venv build dist demo/out conformance/out bench/out chaos/out fuzz/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv tests/npm/node_modules build dist demo/out conformance/out bench/out chaos/out fuzz/out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: packages
+.PHONY: packages npm
 packages:
 	@scripts/packages
+
+npm: packages
+	@scripts/npm

@@ -20,7 +20,17 @@ import structlog
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import MessageRefused, NotDelivered, OutboxFault
 from ems_bridge.link import MAX_INFLIGHT, Incoming, Link, Outgoing
-from ems_bridge.messages import Message, NodeStatus, Override, decode, encode
+from ems_bridge.messages import (
+    Acknowledgement,
+    EmsStatus,
+    Message,
+    NodeStatus,
+    Offer,
+    Override,
+    SetPoint,
+    decode,
+    encode,
+)
 from ems_bridge.outbox import Letter, Outbox
 from ems_bridge.topics import CARRIES, EmsKind, Topics, ems_kind
 
@@ -30,13 +40,15 @@ T = TypeVar("T")
 
 RETRY_DENIED_S = 30.0
 """A message that the broker denies is offered again after this; its access list may be mended."""
+RETRY_UNHEARD_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
+"""A set-point that nobody heard is said again after these; at once when an EMS says online."""
 FAREWELL_S = 1.0
 """How long the goodbye ("offline") may wait for the broker."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """One message of an EMS. `message` is None for a withdrawn override (empty payload)."""
+    """One message of an EMS. `message` is None for an override or offer taken back (no payload)."""
 
     topic: str
     kind: EmsKind
@@ -47,8 +59,24 @@ class Received:
     """It was said before we connected, and kept by the broker."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ordered:
+    """The newest set-point, as long as no EMS has answered it."""
+
+    payload: bytes
+    id: str
+    seq: int
+    expires_at: datetime | None
+    supersedes: str
+
+
 class Bridge:
     """One node's line to its EMS. `async with` keeps it up; an absent broker never raises.
+
+    A set-point is kept until it is answered, expired or replaced, and said again on each connection
+    and when an EMS says that it is online: one of the two may have been back before the other, and
+    the broker forgets. Where the broker tells that nobody listens (MQTT 5), it is said again with a
+    growing pause, and `unheard` is True until somebody hears.
 
     While it is connected the node's status topic says "online" (retained), after a clean end
     "offline", and through the last will "lost". `outbox` is a SQLite file of its own.
@@ -76,7 +104,11 @@ class Bridge:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ems-outbox")
         self._wake = asyncio.Event()
         self._sending: dict[int, asyncio.Task[None]] = {}
-        self._denied: dict[int, float] = {}
+        self._later: dict[int, float] = {}
+        self._ordered: _Ordered | None = None
+        self._unheard = 0
+        self._unheard_changed: set[asyncio.Event] = set()
+        self._denied: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._link = Link(
             broker,
@@ -118,6 +150,28 @@ class Bridge:
         """The present state, then each change."""
         return self._link.connected_changes()
 
+    @property
+    def unheard(self) -> bool:
+        """Whether the newest set-point met a broker to whom no EMS listens (MQTT 5 alone)."""
+        return self._unheard > 0
+
+    @property
+    def denied(self) -> frozenset[str]:
+        """Topics on which the broker refused our newest message (MQTT 5 alone)."""
+        return frozenset(self._denied)
+
+    async def line_changes(self) -> AsyncIterator[tuple[bool, frozenset[str]]]:
+        """`unheard` and `denied` now, then at each change."""
+        changed = asyncio.Event()
+        self._unheard_changed.add(changed)
+        try:
+            while True:
+                changed.clear()
+                yield self.unheard, self.denied
+                await changed.wait()
+        finally:
+            self._unheard_changed.discard(changed)
+
     async def publish(
         self,
         topic: str,
@@ -135,13 +189,31 @@ class Bridge:
         QoS 0: best effort, dropped while there is no connection.
         Raises MessageRefused or OutboxFault; then nothing is sent.
         """
+        payload = encode(message)
         await self._post(
             topic,
-            encode(message),
+            payload,
             qos=qos,
             retain=retain,
             expires_at=expires_at,
             supersedes=supersedes,
+        )
+        if isinstance(message, SetPoint) and topic == self._topics.limit_cmd:
+            self._ordered = _Ordered(
+                payload=payload,
+                id=message.id,
+                seq=message.seq,
+                expires_at=expires_at,
+                supersedes=supersedes,
+            )
+
+    async def publish_now(self, topic: str, message: Message, *, expires_s: float) -> None:
+        """Send with QoS 1 past the outbox, for what the caller can make again.
+
+        Raises NotDelivered when there is no connection or it breaks, or the broker denies it.
+        """
+        await self._link.publish(
+            Outgoing(topic=topic, payload=encode(message), expires_s=expires_s)
         )
 
     async def clear(self, topic: str) -> None:
@@ -158,7 +230,48 @@ class Bridge:
                 log.warning("message dropped", topic=incoming.topic, reason=str(fault))
                 continue
             if received is not None:
+                await self._mind_the_order(received)
                 yield received
+
+    async def _mind_the_order(self, received: Received) -> None:
+        """Forget a set-point that is answered; say it again to an EMS that has just come."""
+        order = self._ordered
+        match received.message:
+            case Acknowledgement(id=lease, seq=seq):
+                if order is not None and (lease, seq) == (order.id, order.seq):
+                    self._ordered = None
+                    self._note(unheard=0)
+            case EmsStatus(state="online") if not received.retained:
+                await self._say_again()
+                if self._ordered is None:
+                    self._note(unheard=0)
+
+    async def _say_again(self) -> None:
+        """The set-point that nobody has answered, if there is one and it still lasts."""
+        order = self._ordered
+        if order is not None and order.expires_at is not None and order.expires_at <= self._now():
+            self._ordered = order = None
+        if order is None:
+            return
+        self._later.clear()
+        with contextlib.suppress(OutboxFault):  # the one who wrote it says it again too
+            await self._post(
+                self._topics.limit_cmd,
+                order.payload,
+                qos=1,
+                retain=False,
+                expires_at=order.expires_at,
+                supersedes=order.supersedes or f"again {order.seq}",
+            )
+
+    def _note(self, *, unheard: int) -> None:
+        was, self._unheard = self.unheard, unheard
+        if was != self.unheard:
+            self._tell_line()
+
+    def _tell_line(self) -> None:
+        for changed in self._unheard_changed:
+            changed.set()
 
     async def _post(
         self,
@@ -197,7 +310,8 @@ class Bridge:
     async def _greet(self) -> None:
         async for connected in self.connected_changes():
             if connected:
-                self._denied.clear()
+                self._later.clear()
+                await self._say_again()
                 self._wake.set()
                 with contextlib.suppress(NotDelivered):
                     await self._link.publish(self._status("online"))
@@ -208,15 +322,15 @@ class Bridge:
         while True:
             self._wake.clear()
             clock = asyncio.get_running_loop().time()
-            self._denied = {row: until for row, until in self._denied.items() if until > clock}
+            self._later = {row: until for row, until in self._later.items() if until > clock}
             room = MAX_INFLIGHT - len(self._sending)
             if self.connected and room > 0:
                 due = functools.partial(
-                    outbox.due, self._now(), limit=room, but={*self._sending, *self._denied}
+                    outbox.due, self._now(), limit=room, but={*self._sending, *self._later}
                 )
                 for letter in await self._on_disk(due):
                     self._sending[letter.row] = asyncio.create_task(self._send(letter))
-            until_retry_s = min(self._denied.values()) - clock if self._denied else None
+            until_retry_s = min(self._later.values()) - clock if self._later else None
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), until_retry_s)
 
@@ -225,7 +339,7 @@ class Bridge:
         if letter.expires_at is not None:
             expires_s = (letter.expires_at - self._now()).total_seconds()
         try:
-            await self._link.publish(
+            heard = await self._link.publish(
                 Outgoing(
                     topic=letter.topic,
                     payload=letter.payload,
@@ -236,15 +350,32 @@ class Bridge:
         except NotDelivered as fault:
             if fault.denied:
                 log.error("message denied", topic=letter.topic, reason=str(fault))  # noqa: TRY400 - the sentence says it
-                self._denied[letter.row] = asyncio.get_running_loop().time() + RETRY_DENIED_S
+                self._put_off(letter, RETRY_DENIED_S)
+                self._note_denied({*self._denied, letter.topic})
         else:
-            self._denied.pop(letter.row, None)
-            outbox = self._opened()
-            with contextlib.suppress(OutboxFault):  # it stays, and is sent twice: allowed
-                await self._on_disk(lambda: outbox.remove(letter.row))
+            self._note_denied(self._denied - {letter.topic})
+            if letter.topic == self._topics.limit_cmd:
+                self._note(unheard=0 if heard else self._unheard + 1)
+            if self.unheard and letter.topic == self._topics.limit_cmd:
+                pause_s = RETRY_UNHEARD_S[min(self._unheard, len(RETRY_UNHEARD_S)) - 1]
+                log.warning("nobody listens to a set-point", again_in_s=pause_s)
+                self._put_off(letter, pause_s)
+            else:
+                self._later.pop(letter.row, None)
+                outbox = self._opened()
+                with contextlib.suppress(OutboxFault):  # it stays, and is sent twice: allowed
+                    await self._on_disk(lambda: outbox.remove(letter.row))
         finally:
             self._sending.pop(letter.row, None)
             self._wake.set()
+
+    def _put_off(self, letter: Letter, pause_s: float) -> None:
+        self._later[letter.row] = asyncio.get_running_loop().time() + pause_s
+
+    def _note_denied(self, denied: set[str]) -> None:
+        if denied != self._denied:
+            self._denied = denied
+            self._tell_line()
 
     def _status(self, state: Literal["online", "offline", "lost"]) -> Outgoing:
         status = NodeStatus(state=state, boot=self._boot, version=self._version, at=self._now())
@@ -282,7 +413,7 @@ def read_from_ems(topics: Topics, incoming: Incoming) -> Received | None:
                 f"a message of schema '{message.__struct_config__.tag}' does not belong on "
                 f"{incoming.topic}."
             )
-    elif CARRIES[kind] is not Override:
+    elif CARRIES[kind] not in {Override, Offer}:
         return None
     return Received(
         topic=incoming.topic,

@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import functools
+import json
 import signal
 import sys
 import time
@@ -17,9 +18,9 @@ import click
 import msgspec
 
 from doorway import Door, configure_logs, load_settings, show, show_json
-from ems_bridge.asyncapi import document, schemas, to_yaml
+from ems_bridge.asyncapi import document, schema_files, schemas, to_yaml
 from ems_bridge.broker import broker_at
-from ems_bridge.errors import EmsFailed, MessageRefused
+from ems_bridge.errors import BridgeError, EmsFailed, MessageRefused
 from ems_bridge.link import Incoming
 from ems_bridge.messages import Message, decode, encode
 from ems_bridge.plant import Plant, SimulatedPlant, plant_at
@@ -442,8 +443,22 @@ def check(
 @main.command(epilog=_example("Example", "ems-bridge schema > asyncapi.yaml"))
 @click.option("--json", "as_json", is_flag=True, help="As JSON instead of YAML.")
 @click.option("--only-schemas", is_flag=True, help="Only the JSON Schemas of the messages.")
-def schema(*, as_json: bool, only_schemas: bool) -> None:
+@click.option(
+    "--into",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the JSON Schemas into this folder, a file for each message.",
+)
+def schema(*, as_json: bool, only_schemas: bool, into: Path | None) -> None:
     """Print the contract: topics and messages as an AsyncAPI 3.0 document (docs/asyncapi.yaml)."""
+    if into is not None:
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            for name, one in schema_files().items():
+                (into / name).write_text(json.dumps(one, indent=2) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise BridgeError(f"{into}: cannot be written: {error.strerror}.") from error
+        show(f"{len(schema_files())} schemas are in {into}")
+        return
     contract = schemas() if only_schemas else document()
     if as_json:
         show_json(contract)

@@ -42,6 +42,8 @@ BACK_OFF_S = (0.5, 1.0, 2.0, 4.0)
 """A site's broker is near: a set-point should reach the EMS within 5 s of its return."""
 WILL_DELAY_S = 10
 """MQTT 5 only: a short break of the line is no loss worth telling."""
+NO_SUBSCRIBERS = 0x10
+"""The reason code of a PUBACK, MQTT 5: a success of which nobody has heard."""
 MAX_WAITING = 1000
 """Messages held for a slow reader; then the oldest gives way."""
 
@@ -155,8 +157,11 @@ class Link:
         """The next message, from the first connection on; one may come twice (QoS 1)."""
         return await self._incoming.get()
 
-    async def publish(self, letter: Outgoing) -> None:
+    async def publish(self, letter: Outgoing) -> bool:
         """Hand one message to the broker; with QoS 1 return on its good PUBACK.
+
+        False: the broker took it and says that nobody listens to it. It says so under MQTT 5 and
+        QoS 1, if at all (PUBACK 0x10); True else.
 
         Raises NotDelivered when there is no connection, when it breaks before the PUBACK, or when
         the broker denies the message. A broker under MQTT 3.1.1 cannot say that it denied one.
@@ -175,7 +180,7 @@ class Link:
             session.end(f"paho would not send: {mqtt.error_string(info.rc)}")
             raise NotDelivered(f"the connection to {self._broker.address} has just broken.")
         if letter.qos == 0:
-            return
+            return True
         acknowledged: asyncio.Future[ReasonCode] = asyncio.get_running_loop().create_future()
         session.acks[info.mid] = acknowledged
         try:
@@ -192,8 +197,7 @@ class Link:
                 "look at the broker's access list.",
                 denied=True,
             )
-        if reason.value == 0x10:
-            log.info("nobody listens to a message", topic=letter.topic)
+        return reason.value != NO_SUBSCRIBERS
 
     def _properties(self, letter: Outgoing) -> Properties | None:
         if self._broker.protocol != "5" or letter.expires_s is None:

@@ -9,7 +9,7 @@ properties only repeat it. docs/topics.md explains the contract, docs/asyncapi.y
 import math
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta, Struct
@@ -25,6 +25,7 @@ Watts = Annotated[float, Meta(description="watts, positive for consumption")]
 Seconds = Annotated[float, Meta(ge=0, description="seconds")]
 Ramp = Annotated[float, Meta(gt=0, description="watts per second")]
 Limit = Annotated[float, Meta(ge=0, description="watts of consumption")]
+Reach = Annotated[float, Meta(ge=0, description="watts")]
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Count = Annotated[int, Meta(ge=0, le=2**53 - 1, description="fits a JavaScript number")]
 
@@ -270,6 +271,127 @@ class Verdict(
     at: Instant
 
 
+class MeterNotice(_Exact, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One meter of the node, and what its samples hold."""
+
+    id: Name
+    role: Literal["site", "sub"]
+    """"site": at the grid connection; "sub": behind it."""
+    profile: str
+    """The register map it is read by."""
+    quantities: dict[str, str]
+    """By quantity, as in a sample's values: its unit; "1" for a number without one."""
+
+
+class SiteLimits(_Exact, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The installer's limits: no set-point of this node goes beyond them; null: not limited."""
+
+    max_reduction_w: Reach | None = None
+    min_load_w: Watts | None = None
+    max_load_w: Watts | None = None
+    ramp_w_per_s: Ramp | None = None
+    fallback_w: Limit | None = None
+    """The fallback_w of each lease."""
+
+
+class Description(
+    _Exact,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="df/v1/description",
+):
+    """What there is at this node: its meters, limits and times, and the schemas it speaks."""
+
+    ems: Name
+    """The EMS that this node listens to: {ems} in the topics."""
+    meters: tuple[MeterNotice, ...]
+    limits: SiteLimits
+    interval_s: Seconds
+    """Between two samples."""
+    lease_s: Seconds
+    """The longest that a lease lasts without being refreshed."""
+    refresh_s: Seconds
+    heartbeat_s: Seconds
+    silence_s: Seconds
+    """So long without a word of the EMS during a lease, and the node takes it for lost."""
+    timezone: str
+    """Of the site; all instants are UTC all the same."""
+    schemas: tuple[str, ...]
+    version: str
+    at: Instant
+
+
+class Minute(
+    _Exact,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="df/v1/minute",
+):
+    """One minute of one meter, worked out from its samples."""
+
+    meter: Name
+    starts_at: Instant
+    duration_s: Annotated[float, Meta(gt=0, description="seconds")]
+    mean_w: Watts | None
+    """Null: not one sample was good."""
+    min_w: Watts | None
+    max_w: Watts | None
+    energy_wh: float | None
+    """mean_w over the whole duration; what was not measured is taken to be like the rest."""
+    coverage: Annotated[float, Meta(ge=0, le=1, description="share of the samples that is good")]
+    historical: bool
+    """Told late, after the broker was away."""
+
+
+class Offer(
+    _Exact,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="df/v1/offer",
+):
+    """How far the EMS could move the load now if it were asked; an empty payload takes it back."""
+
+    down_w: Reach
+    """So much less than the building would otherwise use."""
+    up_w: Reach
+    """So much more."""
+    min_duration_s: Seconds = 0.0
+    max_duration_s: Seconds | None = None
+    """Null: as long as it is asked for."""
+    notice_s: Seconds = 0.0
+    """Between a set-point and the first movement."""
+    ramp_w_per_s: Ramp | None = None
+    valid_until: Instant
+    at: Instant
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_duration_s is not None and self.max_duration_s < self.min_duration_s:
+            raise MessageRefused("max_duration_s is below min_duration_s; exchange them.")
+
+
+class Alert(
+    _Exact,
+    frozen=True,
+    kw_only=True,
+    forbid_unknown_fields=True,
+    tag_field="schema",
+    tag="df/v1/alert",
+):
+    """Something that somebody should look at, as long as it stands; empty payload: it is over."""
+
+    id: Name
+    sentence: str
+    since: Instant
+    at: Instant
+
+
 Message = (
     SetPoint
     | Acknowledgement
@@ -280,7 +402,16 @@ Message = (
     | EventNotice
     | Sample
     | Verdict
+    | Description
+    | Minute
+    | Offer
+    | Alert
 )
+
+MESSAGE_SCHEMAS: tuple[str, ...] = tuple(
+    str(kind.__struct_config__.tag) for kind in get_args(Message)
+)
+"""All that this version speaks."""
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)

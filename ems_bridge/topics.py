@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The topic tree, written once: df/v1/{site}/{node}/... of one light node and its EMS.
 
-status  event  hb  verify  limit/cmd  limit/state  meter/{meter}/sample      the node writes
+status  description  event  hb  verify  limit/cmd  limit/state               the node writes
+meter/{meter}/sample  meter/{meter}/minute  alert/{alert}
 ems/{ems}/ack  ems/{ems}/hb  ems/{ems}/status  ems/{ems}/override            an EMS writes
+ems/{ems}/offer
 """
 
 from dataclasses import dataclass
@@ -11,11 +13,15 @@ from typing import Literal, cast, get_args
 from ems_bridge.errors import TopicRefused
 from ems_bridge.messages import (
     Acknowledgement,
+    Alert,
+    Description,
     EmsStatus,
     EventNotice,
     Heartbeat,
     Message,
+    Minute,
     NodeStatus,
+    Offer,
     Override,
     Sample,
     SetPoint,
@@ -24,8 +30,19 @@ from ems_bridge.messages import (
 
 ROOT = "df/v1"
 
-EmsKind = Literal["ack", "hb", "ems-status", "override"]
-NodeKind = Literal["status", "event", "limit-cmd", "limit-state", "node-hb", "verify", "sample"]
+EmsKind = Literal["ack", "hb", "ems-status", "override", "offer"]
+NodeKind = Literal[
+    "status",
+    "description",
+    "event",
+    "limit-cmd",
+    "limit-state",
+    "node-hb",
+    "verify",
+    "sample",
+    "minute",
+    "alert",
+]
 Kind = EmsKind | NodeKind
 
 _EMS_LEAVES: dict[str, EmsKind] = {
@@ -33,9 +50,12 @@ _EMS_LEAVES: dict[str, EmsKind] = {
     "hb": "hb",
     "status": "ems-status",
     "override": "override",
+    "offer": "offer",
 }
+_METER_LEAVES: dict[str, NodeKind] = {"sample": "sample", "minute": "minute"}
 _NODE_LEAVES: dict[tuple[str, ...], NodeKind] = {
     ("status",): "status",
+    ("description",): "description",
     ("event",): "event",
     ("limit", "cmd"): "limit-cmd",
     ("limit", "state"): "limit-state",
@@ -47,13 +67,17 @@ CARRIES: dict[Kind, type[Message]] = {
     "hb": Heartbeat,
     "ems-status": EmsStatus,
     "override": Override,
+    "offer": Offer,
     "status": NodeStatus,
+    "description": Description,
     "event": EventNotice,
     "limit-cmd": SetPoint,
     "limit-state": SetPoint,
     "node-hb": Heartbeat,
     "verify": Verdict,
     "sample": Sample,
+    "minute": Minute,
+    "alert": Alert,
 }
 """The one message that each kind of topic carries."""
 
@@ -62,7 +86,7 @@ EMS_KINDS: frozenset[Kind] = frozenset(get_args(EmsKind))
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a topic stands in the tree: its kind, and whose it is (an EMS or a meter, or "")."""
+    """Where a topic stands in the tree: its kind, and of which EMS, meter or alert ("" of none)."""
 
     kind: Kind
     owner: str = ""
@@ -92,6 +116,10 @@ class Topics:
         return f"{self.root}/status"
 
     @property
+    def description(self) -> str:
+        return f"{self.root}/description"
+
+    @property
     def event(self) -> str:
         return f"{self.root}/event"
 
@@ -114,6 +142,12 @@ class Topics:
     def sample(self, meter: str) -> str:
         return f"{self.root}/meter/{checked('meter', meter)}/sample"
 
+    def minute(self, meter: str) -> str:
+        return f"{self.root}/meter/{checked('meter', meter)}/minute"
+
+    def alert(self, alert: str) -> str:
+        return f"{self.root}/alert/{checked('alert', alert)}"
+
     def ems_ack(self, ems: str) -> str:
         return f"{self.root}/ems/{checked('ems', ems)}/ack"
 
@@ -125,6 +159,9 @@ class Topics:
 
     def ems_override(self, ems: str) -> str:
         return f"{self.root}/ems/{checked('ems', ems)}/override"
+
+    def ems_offer(self, ems: str) -> str:
+        return f"{self.root}/ems/{checked('ems', ems)}/offer"
 
     @property
     def from_ems(self) -> tuple[str, ...]:
@@ -149,8 +186,10 @@ class Topics:
         if kind := _NODE_LEAVES.get(levels):
             return Place(kind)
         match levels:
-            case ("meter", meter, "sample") if meter:
-                return Place("sample", meter)
+            case ("meter", meter, leaf) if meter and leaf in _METER_LEAVES:
+                return Place(_METER_LEAVES[leaf], meter)
+            case ("alert", alert) if alert:
+                return Place("alert", alert)
             case ("ems", ems, leaf) if ems and leaf in _EMS_LEAVES:
                 return Place(_EMS_LEAVES[leaf], ems)
         return None

@@ -5,11 +5,15 @@ from datetime import datetime
 
 from ems_bridge.messages import (
     Acknowledgement,
+    Alert,
+    Description,
     EmsStatus,
     EventNotice,
     Heartbeat,
     Message,
+    Minute,
     NodeStatus,
+    Offer,
     Override,
     Sample,
     SetPoint,
@@ -33,16 +37,36 @@ def in_words(message: Message) -> str:
         case Override():
             until = f" until {clock(message.until)}" if message.until else ""
             return f"override on{until}: {message.reason}" if message.active else "override off"
+        case Offer():
+            down, up = watts(message.down_w), watts(message.up_w)
+            return f"could do {down} less, {up} more until {clock(message.valid_until)}"
+        case _:
+            return _of_the_site(message)
+
+
+def _of_the_site(
+    message: EventNotice | Sample | Minute | Verdict | Description | Alert,
+) -> str:
+    match message:
         case EventNotice():
             return _notice(message)
         case Sample():
             values = ", ".join(f"{name} {value:g}" for name, value in message.values.items())
             return f"{values} ({message.quality})"
+        case Minute():
+            late = ", told late" if message.historical else ""
+            mean = "nothing measured" if message.mean_w is None else f"mean {watts(message.mean_w)}"
+            return f"{clock(message.starts_at)} {mean}, {message.coverage:.0%} covered{late}"
         case Verdict():
             return (
                 f"{message.verdict}: asked for {watts(message.target_w)}, "
                 f"measured {watts(message.actual_w)}"
             )
+        case Description():
+            meters = ", ".join(f"{meter.id} ({meter.role})" for meter in message.meters)
+            return f"listens to {message.ems}; meters: {meters}; version {message.version}"
+        case Alert():
+            return f"ALERT since {clock(message.since)}: {message.sentence}"
 
 
 def watts(value: float) -> str:

@@ -317,6 +317,9 @@ def _in_words(status: Status) -> list[tuple[str, str]]:
     online = {None: "never heard", True: "online", False: "OFFLINE"}[status.ems.online]
     broker = "broker connected" if status.ems.broker_connected else "no broker"
     words.append(("EMS", f"{online}, {broker}"))
+    if (offer := status.ems.offer) is not None:
+        reach = f"{offer.down_w / 1000:,.1f} kW less or {offer.up_w / 1000:,.1f} kW more"
+        words.append(("EMS offers", f"{reach}, until {offer.valid_until:%Y-%m-%d %H:%M} UTC"))
     if status.lease is None:
         words.append(("set-point", "none"))
     else:

@@ -260,6 +260,18 @@ class MeterStatus(Exact, frozen=True, kw_only=True):
     quality: str
 
 
+class OfferState(Exact, frozen=True, kw_only=True):
+    """How far the EMS says that it could move the load now."""
+
+    down_w: float
+    up_w: float
+    min_duration_s: float
+    max_duration_s: float | None
+    """None = as long as it is asked for."""
+    notice_s: float
+    valid_until: Instant
+
+
 class EmsState(Exact, frozen=True, kw_only=True):
     """The building's EMS as last heard."""
 
@@ -267,6 +279,8 @@ class EmsState(Exact, frozen=True, kw_only=True):
     online: bool | None
     """None = nothing was ever heard of it."""
     last_seen_at: Instant | None
+    offer: OfferState | None = None
+    """None = it has made none, or it has run out."""
 
 
 class LeaseState(Exact, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import contextlib
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from itertools import count
@@ -17,6 +17,7 @@ import structlog
 from doorway import sd_notify
 from doorway.clock import clock_check
 from ems_bridge.bridge import Bridge
+from ems_bridge.messages import MESSAGE_SCHEMAS, Description, MeterNotice, Minute, SiteLimits
 from ems_bridge.topics import Topics
 from light_node import curtailment
 from light_node.baseline import Baseline, SiteCalendar, work_out
@@ -45,6 +46,7 @@ from light_node.local import (
     Watch,
     clear_the_way,
 )
+from light_node.minutes import MINUTE_S, Tally, worked_out
 from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
@@ -54,8 +56,9 @@ from light_node.recorder import Recorder
 from light_node.ring import QUARTERS_KEPT_S, Columns, Ring
 from light_node.sampler import BusSampler, SampledMeter
 from light_node.settings import MeterTable, Settings
-from light_node.steering import EmsLink, Steering
+from light_node.steering import HEARTBEAT_S, Steering, quantity_of
 from light_node.store import Store
+from light_node.telling import Telling
 
 log = structlog.get_logger()
 
@@ -66,6 +69,8 @@ _TICKS_LATE = 2.5
 _LEAST_COVERED_S = QUARTER_S / 2
 _MOST_EVENT_ROWS = 500_000
 _HOUR_S = 3600.0
+ALERTS = ("nobody-listens", "no-answer", "denied", "disk", "store", "clock")
+"""Those that are not of one meter; docs/topics.md says when each stands."""
 
 
 def utc_now() -> datetime:
@@ -136,7 +141,7 @@ class Node:
                 changed=self._tell,
             )
             stack.push_async_callback(self._recorder.commit)
-            link: EmsLink | None = None
+            link: Bridge | None = None
             if settings.mqtt is not None:
                 link = await stack.enter_async_context(
                     Bridge(
@@ -160,6 +165,7 @@ class Node:
                 level_of=self._level_of,
                 changed=self._tell,
             )
+            self._telling = None if link is None else self._make_telling(link)
             self._stack = stack.pop_all()
         return self
 
@@ -175,10 +181,17 @@ class Node:
                 group.create_task(self._steering.run()),
                 group.create_task(self._steering.hear()),
                 group.create_task(self._steering.follow_broker()),
+                group.create_task(self._steering.follow_line()),
                 group.create_task(self._steering.beat()),
                 group.create_task(self._steering.send_samples()),
                 group.create_task(sd_notify.keep_alive(self._is_alive)),
             ]
+            if self._telling is not None:
+                tasks += [
+                    group.create_task(self._telling.follow_broker()),
+                    group.create_task(self._telling.watch_troubles()),
+                    group.create_task(self._telling.tell_minutes()),
+                ]
             sd_notify.notify("READY=1", f"STATUS=reads {len(self._settings.meters)} meters")
             log.info("light_node_runs", boot=self._boot, socket=str(self._settings.socket))
             await stop.wait()
@@ -341,24 +354,91 @@ class Node:
             plan_steps=len(self._plan.steps),
             ring_rows=self._ring.row_count,
             guard=self._steering.guard_state.value,
-            troubles=self._troubles(),
+            troubles=tuple(self._troubles().values()),
         )
 
-    def _troubles(self) -> tuple[str, ...]:
-        sentences = [self._recorder.trouble]
-        sentences += [
-            f"Meter {name} is not to be believed: {to_text(seen.last.quality)}."
-            for name, seen in self._recorder.seen.items()
-            if seen.last is not None and not is_usable(seen.last.quality)
-        ]
-        sentences += [
-            f"A store was damaged; it was set aside as {damaged}, and a new one begun."
-            for damaged in (self._ring.set_aside, self._store.set_aside)
-            if damaged is not None
-        ]
+    def _troubles(self) -> dict[str, str]:
+        """What somebody should look at, by the alert that tells it, each in one sentence."""
+        found = {f"meter-{name}": said for name, said in self._meter_troubles()}
+        if trouble := self._recorder.trouble:
+            found["disk"] = trouble
+        damaged = [str(file) for file in (self._ring.set_aside, self._store.set_aside) if file]
+        if damaged:
+            files = " and ".join(damaged)
+            found["store"] = (
+                f"A store was damaged; it was set aside as {files}, and a new one begun."
+            )
         if not self._is_clock_sure():
-            sentences.append("The clock has not been set since the start; readings say so.")
-        return tuple(filter(None, sentences))
+            found["clock"] = "The clock has not been set since the start; readings say so."
+        return found | self._steering.troubles()
+
+    def _meter_troubles(self) -> Iterator[tuple[str, str]]:
+        for name, seen in self._recorder.seen.items():
+            if seen.last is not None and not is_usable(seen.last.quality):
+                yield name, f"Meter {name} is not to be believed: {to_text(seen.last.quality)}."
+
+    # --- what the building is told ---------------------------------------------------------------
+
+    def _make_telling(self, link: Bridge) -> Telling:
+        meters = tuple(meter.id for meter in self._settings.meters)
+        return Telling(
+            link=link,
+            topics=self._topics,
+            meters=meters,
+            description=self._description,
+            troubles=self._troubles,
+            known_alerts=(*ALERTS, *(f"meter-{meter}" for meter in meters)),
+            minute=self._minute,
+            bookmark=self._settings.outbox.with_name("minutes-untold"),
+            now=self._now,
+        )
+
+    def _description(self) -> Description:
+        guard = self._settings.guard
+        return Description(
+            ems=self._settings.mqtt.ems if self._settings.mqtt else "",
+            meters=tuple(
+                MeterNotice(
+                    id=meter.id,
+                    role=meter.role,
+                    profile=meter.profile,
+                    quantities={
+                        quantity_of(point, unit): unit
+                        for point, unit in self._units[meter.id].items()
+                    },
+                )
+                for meter in self._settings.meters
+            ),
+            limits=SiteLimits(
+                max_reduction_w=guard.max_reduction_w,
+                min_load_w=guard.min_load_w,
+                max_load_w=guard.max_load_w,
+                ramp_w_per_s=guard.ramp_w_per_s,
+                fallback_w=guard.failsafe_max_w,
+            ),
+            interval_s=self._settings.sampling.interval_s,
+            lease_s=guard.lease_s,
+            refresh_s=guard.refresh_s,
+            heartbeat_s=HEARTBEAT_S,
+            silence_s=guard.ems_silence_s,
+            timezone=self._settings.site.timezone,
+            schemas=MESSAGE_SCHEMAS,
+            version=self._version,
+            at=self._now(),
+        )
+
+    async def _minute(self, meter: str, starts_s: float, historical: bool, tally: Tally) -> Minute:
+        samples = tally.samples(meter, starts_s)
+        if samples is None:
+            columns = await self._span(meter, starts_s, starts_s + MINUTE_S)
+            samples = list(zip(columns.watts, columns.quality, strict=True))
+        return worked_out(
+            meter,
+            starts_s,
+            samples,
+            interval_s=self._settings.sampling.interval_s,
+            historical=historical,
+        )
 
     def _meter_status(self, meter: MeterTable) -> MeterStatus:
         seen = self._recorder.seen[meter.id]
@@ -465,6 +545,8 @@ class Node:
 
     def _accept(self, reading: Reading) -> None:
         self._recorder.accept(reading)
+        if self._telling is not None:
+            self._telling.see(reading)
         units = self._units[reading.meter]
         if reading.meter == self._settings.site_meter.id:
             self._steering.see(reading, units)

@@ -20,6 +20,7 @@ from ems_bridge.messages import (
     EventNotice,
     Heartbeat,
     Message,
+    Offer,
     Override,
     Sample,
     SetPoint,
@@ -27,7 +28,7 @@ from ems_bridge.messages import (
 from ems_bridge.topics import Topics
 from light_node.disk import Disk
 from light_node.effect import Effect
-from light_node.local import EmsState, LeaseState, OverrideState, Step
+from light_node.local import EmsState, LeaseState, OfferState, OverrideState, Step
 from light_node.notices import next_change, notices_at
 from light_node.plan import Plan
 from light_node.quality import is_usable, to_text
@@ -41,6 +42,8 @@ log = structlog.get_logger()
 HEARTBEAT_S = 10.0
 SILENT_AFTER_S = 35.0
 """Three heartbeats of the EMS missed: it is shown as offline."""
+NO_ANSWER_AFTER_S = 15.0
+"""A lease that is not answered for so long is worth an alert: three tries."""
 _LOOK_AT_LEAST_S = 30.0
 _OBEYING = (AckStatus.ACCEPTED, AckStatus.STARTED, AckStatus.SUCCEEDED)
 _UNITS = {"W": "w", "V": "v", "A": "a", "VA": "va", "var": "var", "Hz": "hz", "Wh": "wh"}
@@ -69,6 +72,9 @@ class EmsLink(Protocol):
 
     def connected_changes(self) -> AsyncIterator[bool]:
         """Whether the broker is there, now and at each change."""
+
+    def line_changes(self) -> AsyncIterator[tuple[bool, frozenset[str]]]:
+        """Whether nobody listens to set-points, and what the broker denies; now and at changes."""
 
 
 class Steering:
@@ -112,6 +118,11 @@ class Steering:
         self._ems_state: EmsStatus | None = None
         self._ems_seen_at: datetime | None = None
         self._ems_shown: bool | None = None
+        self._offer: Offer | None = None
+        self._unanswered_since: datetime | None = None
+        self.unheard = False
+        """The broker says that nobody listens to our set-points (known under MQTT 5 alone)."""
+        self._denied: frozenset[str] = frozenset()
         self._renew = False
         self._told: dict[str, tuple[object, ...]] = {}
         self._hindrance = ""
@@ -131,7 +142,41 @@ class Steering:
             broker_connected=self._broker_connected,
             online=self._is_ems_online(),
             last_seen_at=self._ems_seen_at,
+            offer=self._offer_state(),
         )
+
+    def _offer_state(self) -> OfferState | None:
+        offer = self._offer
+        if offer is None or offer.valid_until <= self._now():
+            return None
+        return OfferState(
+            down_w=offer.down_w,
+            up_w=offer.up_w,
+            min_duration_s=offer.min_duration_s,
+            max_duration_s=offer.max_duration_s,
+            notice_s=offer.notice_s,
+            valid_until=offer.valid_until,
+        )
+
+    def troubles(self) -> dict[str, str]:
+        """What somebody should look at on the line to the EMS: by alert, each in one sentence."""
+        found = {}
+        if self.unheard:
+            found["nobody-listens"] = (
+                "The broker says that no EMS listens to set-points; "
+                "look whether it runs and subscribes to limit/cmd."
+            )
+        since = self._unanswered_since
+        if since is not None and (self._now() - since).total_seconds() >= NO_ANSWER_AFTER_S:
+            found["no-answer"] = (
+                f"The EMS {self._ems} has not answered a set-point since {since:%H:%M:%S} UTC; "
+                "look whether it runs, and whether the broker's access list lets it and us speak."
+            )
+        if self._denied:
+            found["denied"] = (
+                f"The broker denies what we say on {min(self._denied)}; mend its access list."
+            )
+        return found
 
     def override_state(self) -> OverrideState:
         """The override in force; the one at the node itself before the EMS's."""
@@ -197,8 +242,7 @@ class Steering:
                 boot=self._boot,
                 at=datetime.fromtimestamp(reading.starts_at, self._now().tzinfo),
                 values={
-                    f"{name}_{_UNITS[units[name]]}" if units[name] in _UNITS else name: value
-                    for name, value in reading.values.items()
+                    quantity_of(name, units[name]): value for name, value in reading.values.items()
                 },
                 quality=to_text(reading.quality),
             )
@@ -244,6 +288,15 @@ class Steering:
             if connected:
                 self._renew = True
                 self._told.clear()
+            self._wake.set()
+            self._changed()
+
+    async def follow_line(self) -> None:
+        """Take note of what the broker tells of our messages, for ever."""
+        if self._link is None:
+            return
+        async for unheard, denied in self._link.line_changes():
+            self.unheard, self._denied = unheard, denied
             self._wake.set()
             self._changed()
 
@@ -312,11 +365,20 @@ class Steering:
             if decision.held.state is not before.state:
                 log.info("guard", state=str(decision.held.state), was=str(before.state))
             self._changed()
+        self._unanswered_since = self._since_when_unanswered(now)
         if decision.send is not None:
             self._renew = False
             await self._send_set_point(decision.send)
         await self._report_effect()
         return decision.look_at or now + timedelta(seconds=_LOOK_AT_LEAST_S)
+
+    def _since_when_unanswered(self, now: datetime) -> datetime | None:
+        """Since when a lease has been in force without a word of the EMS on it or a newer one."""
+        lease = self._held.lease
+        answered = self._ack is not None and lease is not None and self._ack.id == lease.id
+        if lease is None or (answered and self._ack is not None and self._ack.seq >= lease.seq):
+            return None
+        return self._unanswered_since or now
 
     async def _send_set_point(self, made: SetPoint) -> None:
         await self._send(
@@ -379,6 +441,10 @@ class Steering:
                 await self.set_override(
                     "ems", OverrideState(active=active, reason=reason, until=until, source="ems")
                 )
+            case Offer():
+                self._offer = message
+            case None if received.kind == "offer":
+                self._offer = None
             case None:
                 await self.set_override("ems", OverrideState(active=False))
             case _:
@@ -445,6 +511,11 @@ class Steering:
             await self._link.clear(topic)
         except BridgeError as fault:
             log.error("not_sent_to_ems", topic=topic, why=str(fault))  # noqa: TRY400 - the sentence says it all
+
+
+def quantity_of(point: str, unit: str) -> str:
+    """A point's name in a sample: with its unit, such as active_power_w."""
+    return f"{point}_{_UNITS[unit]}" if unit in _UNITS else point
 
 
 def _key(notice: EventNotice) -> str:

@@ -22,6 +22,7 @@ class FakeLink:
         self.in_flight = 0
         self.most_in_flight = 0
         self.denies = False
+        self.heard = True
         self._connected = False
         self._changed = asyncio.Event()
         self._incoming = asyncio.Queue()
@@ -71,6 +72,7 @@ class FakeLink:
         if not self._connected:
             raise NotDelivered("broke")
         self.published.append(letter)
+        return self.heard
 
     def on(self, topic):
         return [letter.payload for letter in self.published if letter.topic == topic]

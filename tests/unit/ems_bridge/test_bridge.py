@@ -7,9 +7,20 @@ import pytest
 from ems_bridge import bridge as module
 from ems_bridge.bridge import Bridge, read_from_ems
 from ems_bridge.broker import BrokerSettings
-from ems_bridge.errors import MessageRefused, OutboxFault
+from ems_bridge.errors import MessageRefused, NotDelivered, OutboxFault
 from ems_bridge.link import MAX_INFLIGHT, Incoming
-from ems_bridge.messages import Heartbeat, NodeStatus, Override, decode, encode
+from ems_bridge.messages import (
+    Acknowledgement,
+    AckStatus,
+    EmsStatus,
+    Heartbeat,
+    NodeStatus,
+    Override,
+    Reason,
+    SetPoint,
+    decode,
+    encode,
+)
 from ems_bridge.topics import Topics
 
 AT = datetime(2030, 1, 9, 14, tzinfo=UTC)
@@ -19,6 +30,37 @@ BROKER = BrokerSettings(host="broker.example")
 
 def beat(counter):
     return Heartbeat(counter=counter, at=AT)
+
+
+def order(seq, now, ttl_s=60.0):
+    reason = Reason(event_id="e", modification_number=0, signal_name="n", signal_type="t")
+    return SetPoint(
+        id="lease",
+        seq=seq,
+        issued_at=now,
+        not_before=now,
+        not_after=now + timedelta(seconds=ttl_s),
+        ttl_s=ttl_s,
+        delta_w=-1000.0,
+        reason=reason,
+    )
+
+
+@asynccontextmanager
+async def reading(bridge):
+    """Somebody reads what the EMS say."""
+    heard = []
+
+    async def read():
+        async for received in bridge.messages():
+            heard.append(received)  # noqa: PERF401 - it never ends
+
+    task = asyncio.create_task(read())
+    try:
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @pytest.fixture
@@ -103,13 +145,14 @@ async def test_a_denied_message_does_not_count_as_delivered_and_is_offered_again
     async with opened() as (bridge, link):
         link.denies = True
         await bridge.publish(TOPICS.verify, beat(1))
-        await settle(lambda: bool(bridge._denied))
+        await settle(lambda: bridge.denied == {TOPICS.verify})
         assert len(bridge._opened()) == 1
 
         link.denies = False
         await settle(lambda: not len(bridge._opened()))
 
         assert link.on(TOPICS.verify) == [encode(beat(1))]
+        assert not bridge.denied
 
 
 async def test_an_expired_message_is_not_sent_any_more(opened, settle, clock):
@@ -199,3 +242,78 @@ def test_a_message_on_the_wrong_topic_is_refused():
 
     with pytest.raises(MessageRefused, match="'df/v1/hb' does not belong"):
         read_from_ems(TOPICS, incoming)
+
+
+async def test_a_set_point_that_nobody_heard_is_kept_and_said_again(
+    opened, settle, clock, monkeypatch
+):
+    monkeypatch.setattr(module, "RETRY_UNHEARD_S", (0.01,))
+    async with opened() as (bridge, link):
+        link.heard = False
+        lease = order(1, clock.now())
+        await bridge.publish(TOPICS.limit_cmd, lease, expires_at=lease.not_after, supersedes="l")
+        await settle(lambda: len(link.on(TOPICS.limit_cmd)) >= 3)
+        assert bridge.unheard
+        assert len(bridge._opened()) == 1
+
+        link.heard = True
+        await settle(lambda: not len(bridge._opened()))
+
+        assert not bridge.unheard
+        assert set(link.on(TOPICS.limit_cmd)) == {encode(lease)}
+
+
+async def test_what_else_nobody_heard_is_done_with(opened, settle):
+    async with opened() as (bridge, link):
+        link.heard = False
+        await bridge.publish(TOPICS.verify, beat(1))
+        await settle(lambda: link.on(TOPICS.verify) and not len(bridge._opened()))
+
+        assert not bridge.unheard
+
+
+async def test_an_ems_that_comes_back_after_the_broker_is_told_the_set_point_again(
+    opened, settle, clock
+):
+    online = encode(EmsStatus(state="online", at=AT))
+    async with opened() as (bridge, link), reading(bridge) as heard:
+        lease = order(1, clock.now())
+        await bridge.publish(TOPICS.limit_cmd, lease, expires_at=lease.not_after, supersedes="l")
+        await settle(lambda: len(link.on(TOPICS.limit_cmd)) == 1)
+        link.arrive(TOPICS.ems_status("bms"), online, retained=True)
+        link.arrive(TOPICS.ems_status("bms"), online)
+        await settle(lambda: len(link.on(TOPICS.limit_cmd)) == 2)
+
+        ack = Acknowledgement(id="lease", seq=1, status=AckStatus.ACCEPTED, at=AT)
+        link.arrive(TOPICS.ems_ack("bms"), encode(ack))
+        link.arrive(TOPICS.ems_status("bms"), online)
+        await settle(lambda: len(heard) == 4)
+        await bridge.publish(TOPICS.verify, beat(1))
+        await settle(lambda: link.on(TOPICS.verify))
+
+        assert link.on(TOPICS.limit_cmd) == [encode(lease)] * 2
+
+
+async def test_a_set_point_that_has_run_out_is_not_said_again(opened, settle, clock):
+    async with opened() as (bridge, link), reading(bridge) as heard:
+        lease = order(1, clock.now())
+        await bridge.publish(TOPICS.limit_cmd, lease, expires_at=lease.not_after)
+        await settle(lambda: link.on(TOPICS.limit_cmd))
+        clock.advance(60)
+        link.arrive(TOPICS.ems_status("bms"), encode(EmsStatus(state="online", at=AT)))
+        await settle(lambda: heard)
+        await bridge.publish(TOPICS.verify, beat(1))
+        await settle(lambda: link.on(TOPICS.verify))
+
+        assert link.on(TOPICS.limit_cmd) == [encode(lease)]
+
+
+async def test_what_is_sent_past_the_outbox_says_when_it_did_not_arrive(opened):
+    async with opened(connected=False) as (bridge, link):
+        with pytest.raises(NotDelivered):
+            await bridge.publish_now(TOPICS.verify, beat(1), expires_s=60)
+        link.connected = True
+        await bridge.publish_now(TOPICS.verify, beat(2), expires_s=60)
+
+        assert link.on(TOPICS.verify) == [encode(beat(2))]
+        assert len(bridge._opened()) == 0

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from doorway import decode_settings
-from ems_bridge.asyncapi import document, schemas, to_yaml
+from ems_bridge.asyncapi import document, schema_files, schemas, to_yaml
 from ems_bridge.messages import Message, decode, encode
 from ems_bridge.settings import Settings
 
@@ -24,6 +24,13 @@ def test_the_checked_in_contract_is_the_one_the_code_keeps():
     assert (DOCS / "asyncapi.yaml").read_text(encoding="utf-8") == to_yaml(document()), (
         "renew it with: ems-bridge schema > docs/asyncapi.yaml"
     )
+
+
+def test_the_checked_in_schemas_are_those_of_the_code():
+    files = {file.name: json.loads(file.read_text()) for file in (DOCS / "schemas").iterdir()}
+
+    assert files == schema_files(), "renew them with: ems-bridge schema --into docs/schemas"
+    assert len(files) == len(get_args(Message))
 
 
 def test_our_own_yaml_reads_as_what_was_written():

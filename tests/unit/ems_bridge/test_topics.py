@@ -27,30 +27,38 @@ def matches(pattern: str, topic: str) -> bool:
 def test_the_tree_is_as_the_contract_draws_it():
     assert [
         TOPICS.status,
+        TOPICS.description,
         TOPICS.event,
         TOPICS.hb,
         TOPICS.verify,
         TOPICS.limit_cmd,
         TOPICS.limit_state,
         TOPICS.sample("main"),
+        TOPICS.minute("main"),
+        TOPICS.alert("meter-main"),
         TOPICS.ems_ack("bms"),
         TOPICS.ems_hb("bms"),
         TOPICS.ems_status("bms"),
         TOPICS.ems_override("bms"),
+        TOPICS.ems_offer("bms"),
     ] == [
         f"df/v1/town-hall/node-1/{tail}"
         for tail in (
             "status",
+            "description",
             "event",
             "hb",
             "verify",
             "limit/cmd",
             "limit/state",
             "meter/main/sample",
+            "meter/main/minute",
+            "alert/meter-main",
             "ems/bms/ack",
             "ems/bms/hb",
             "ems/bms/status",
             "ems/bms/override",
+            "ems/bms/offer",
         )
     ]
 
@@ -60,12 +68,16 @@ def test_every_topic_is_found_again_in_the_tree(site, node, owner):
     topics = Topics(site, node)
     own = {
         topics.status: Place("status"),
+        topics.description: Place("description"),
         topics.event: Place("event"),
         topics.hb: Place("node-hb"),
         topics.verify: Place("verify"),
         topics.limit_cmd: Place("limit-cmd"),
         topics.limit_state: Place("limit-state"),
         topics.sample(owner): Place("sample", owner),
+        topics.minute(owner): Place("minute", owner),
+        topics.alert(owner): Place("alert", owner),
+        topics.ems_offer(owner): Place("offer", owner),
         topics.ems_ack(owner): Place("ack", owner),
         topics.ems_hb(owner): Place("hb", owner),
         topics.ems_status(owner): Place("ems-status", owner),
@@ -88,6 +100,7 @@ def test_the_node_hears_every_ems_and_nothing_of_itself():
             TOPICS.ems_hb("b"),
             TOPICS.ems_status("c"),
             TOPICS.ems_override("d"),
+            TOPICS.ems_offer("e"),
         )
     )
     assert not any(heard(topic) for topic in (TOPICS.status, TOPICS.limit_cmd, TOPICS.hb))
@@ -100,7 +113,7 @@ def test_the_node_hears_every_ems_and_nothing_of_itself():
         "df/v1/town-hall/node-1",
         "df/v1/town-hall/node-1/",
         "df/v1/town-hall/node-1/ems//ack",
-        "df/v1/town-hall/node-1/ems/bms/offer",
+        "df/v1/town-hall/node-1/ems/bms/wish",
         "df/v1/town-hall/node-1/ems/bms/ack/more",
         "df/v1/town-hall/node-1/meter//sample",
     ],

@@ -11,6 +11,7 @@ from ems_bridge.messages import (
     EmsStatus,
     EventNotice,
     Heartbeat,
+    Offer,
     Override,
     SetPoint,
     Verdict,
@@ -56,6 +57,10 @@ class Link:
     async def connected_changes(self):
         while True:
             yield await self.connections.get()
+
+    async def line_changes(self):
+        yield False, frozenset()
+        yield True, frozenset({TOPICS.verify})
 
     def of(self, kind):
         return [message for _, message in self.sent if isinstance(message, kind)]
@@ -492,3 +497,40 @@ async def test_a_verdict_is_not_told_again_at_the_end(bench, link):
     await bench.steer(60)
 
     assert len(link.of(Verdict)) == 1
+
+
+async def test_a_lease_without_an_answer_is_a_trouble_until_it_is_answered(bench):
+    await bench.plan(bench.step())
+    await bench.steer()
+    await bench.steer(14)
+    assert bench.steering.troubles() == {}
+
+    await bench.steer(1)
+    assert "ems-1 has not answered a set-point since" in bench.steering.troubles()["no-answer"]
+
+    await bench.acknowledge()
+    await bench.steer()
+    assert bench.steering.troubles() == {}
+
+
+async def test_what_the_broker_tells_of_our_messages_is_a_trouble(bench):
+    await bench.steering.follow_line()
+
+    assert bench.steering.unheard
+    assert set(bench.steering.troubles()) == {"nobody-listens", "denied"}
+    assert TOPICS.verify in bench.steering.troubles()["denied"]
+
+
+async def test_an_offer_is_shown_until_it_runs_out_or_is_taken_back(bench):
+    now = bench.clock.now()
+    offer = Offer(down_w=5000.0, up_w=0.0, valid_until=now + timedelta(seconds=60), at=now)
+    await bench.say(offer, "offer", retained=True)
+    assert bench.steering.ems_state().offer.down_w == 5000
+
+    await bench.say(None, "offer")
+    assert bench.steering.ems_state().offer is None
+    assert not bench.steering.override_state().active
+
+    await bench.say(offer, "offer")
+    bench.clock.advance(60)
+    assert bench.steering.ems_state().offer is None
