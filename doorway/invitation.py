@@ -106,8 +106,8 @@ def read_invitation(text: str, *, code: str = "", root: str = "") -> Invitation:
     parts = urlsplit(text.strip())
     if parts.scheme != "https" or not parts.netloc:
         raise InvitationFault(
-            f"'{parts.scheme}://{parts.netloc}' is no place to enrol; it begins with https:// and "
-            "stands on the sheet."
+            f"'{text.partition('#')[0]}' is no place to enrol; it begins with https:// and stands "
+            "on the sheet."
         )
     said = {key: values[0] for key, values in parse_qs(parts.fragment).items()}
     code, root = code or said.get("code", ""), root or said.get("root", "")

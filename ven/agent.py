@@ -21,7 +21,7 @@ from ven.bell import Bell
 from ven.client import Seal, VtnClient
 from ven.config import Settings
 from ven.credentials import Credentials, push_context, read_credentials, tls_context
-from ven.errors import NotRegistered, RegistrationEnded, StateFault
+from ven.errors import NotRegistered, RegistrationEnded, Renewed, StateFault
 from ven.event_clock import EventClock, StepWatch
 from ven.eventdesk import EventDesk
 from ven.line import Line
@@ -30,6 +30,7 @@ from ven.outbox import Outbox
 from ven.polling import Poller, Rooms
 from ven.reception import Reception
 from ven.registration import Registrar
+from ven.renewal import Renewal, newest
 from ven.reporters import make_reporter
 from ven.reporting import Reporting
 from ven.retry import BackOff
@@ -52,7 +53,24 @@ def utc_now() -> datetime:
 
 
 async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> None:
-    """Run the VEN until cancelled. At its start it may raise a VenFault."""
+    """Run the VEN until cancelled. At its start it may raise a VenFault.
+
+    With a renewed certificate all begins anew in the same process: nothing that counts is only in
+    memory, and what was under way is sent again.
+    """
+    try:
+        while True:
+            try:
+                await _run_with(newest(settings), now)
+            except* Renewed:
+                log.info("begins_anew", why="the certificate was renewed")
+    finally:
+        sd_notify.notify("STOPPING=1")
+        log.info("ven_stopped", name=settings.ven.name)
+
+
+async def _run_with(settings: Settings, now: Callable[[], datetime]) -> None:
+    """Until cancelled. Raises a VenFault; in a group Renewed."""
     tls = tls_context(settings)
     credentials = read_credentials(settings.ven.cert)
     state = State.open(settings.ven.state)
@@ -69,9 +87,7 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
             log.info("ven_started", name=settings.ven.name, fingerprint=credentials.fingerprint)
             await agent.run()
     finally:
-        sd_notify.notify("STOPPING=1")
         state.close()
-        log.info("ven_stopped", name=settings.ven.name)
 
 
 async def _standing(work: Converse) -> None:
@@ -166,6 +182,7 @@ class Agent:
             event_clock=self._event_clock,
         )
         self._schedules = Schedules(settings, state, self._outbox, now=now)
+        self._renewal = Renewal(settings, credentials, now=now)
         self._reception = Reception(state, self._registrar, self._desk, self._reporting)
 
     async def run(self) -> None:
@@ -177,6 +194,7 @@ class Agent:
                 group.create_task(_standing(self._steer))
                 group.create_task(_standing(self._mind_overrides))
                 group.create_task(_standing(partial(self._talk, converse)))
+                group.create_task(self._renewal.run())
                 group.create_task(sd_notify.keep_alive(self._is_alive))
                 sd_notify.notify("READY=1", f"STATUS=talks to {self._settings.vtn.url}")
 
@@ -286,7 +304,8 @@ class Agent:
                         line=self._line,
                         node=self._node,
                         clock_offset_s=self._client.clock_offset_s,
-                        trouble=self._registrar.trouble,
+                        trouble=self._registrar.trouble or self._renewal.trouble,
+                        renews_at=self._renewal.due_at,
                     ),
                 )
             case control.AskEvents():

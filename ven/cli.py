@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ven: run the VEN, check its settings, see what it knows, and decide for it."""
+"""ven: enrol and run the VEN, check its settings, see what it knows, and decide for it."""
 
 import asyncio
 import functools
@@ -18,6 +18,7 @@ from ven import agent, check, config, control, describe
 from ven.config import Settings
 from ven.credentials import read_credentials, subject
 from ven.errors import ControlFault, CredentialFault, StateFault, VenFault
+from ven.renewal import newest
 from ven.state import State
 
 
@@ -49,7 +50,7 @@ def _configured(command: Callable[..., None]) -> Callable[..., None]:
         path: Path, verbose: bool, log_format: LogFormat, **options: Any
     ) -> None:  # Any: click's values
         configure_logs(verbose=verbose, log_format=log_format)
-        command(config.load(path), **options)
+        command(newest(config.load(path)), **options)
 
     return with_settings
 
@@ -79,15 +80,126 @@ def check_(settings: Settings, *, as_json: bool) -> None:
         show_json(findings)
     else:
         for finding in findings:
-            mark = (
-                click.style("ok     ", fg="green")
-                if finding.ok
-                else click.style("MISSING", fg="red")
-            )
-            show(f"{mark}  {finding.what}: {finding.sentence}")
+            _show_finding(finding)
     failed = [finding.what for finding in findings if not finding.ok]
     if failed:
         raise _Failed(f"Not everything is in place: {', '.join(failed)}.")
+
+
+def _show_finding(finding: check.Finding) -> None:
+    mark = click.style("ok     ", fg="green") if finding.ok else click.style("MISSING", fg="red")
+    show(f"{mark}  {finding.what}: {finding.sentence}")
+
+
+_FOLDER = click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("/etc/demandflex"),
+    show_default=True,
+    help="Where key, certificate and settings lie.",
+)
+
+
+@main.command(
+    epilog=_example(
+        "ven enroll 'https://vtn.example:8446#code=K7Q2-...&root=3F9A...' --start",
+        "ven enroll https://vtn.example:8446 --code K7Q2-... --root 3F:9A:...",
+    )
+)
+@click.argument("address", metavar="ADDRESS")
+@click.option("--code", default="", help="The one-time code of the sheet.")
+@click.option("--root", default="", metavar="SHA256", help="The root's fingerprint of the sheet.")
+@click.option("--name", default="", help="Ask for this name; the VTN refuses any but the code's.")
+@_FOLDER
+@click.option("--again", is_flag=True, help="Use the code though there is a certificate.")
+@click.option("--start", is_flag=True, help="Start light-node and ven, now and at each boot.")
+@LOG_FORMAT
+def enroll(
+    address: str,
+    *,
+    code: str,
+    root: str,
+    name: str,
+    folder: Path,
+    again: bool,
+    start: bool,
+    log_format: LogFormat,
+) -> None:
+    """Get this device its certificate by a one-time code, write its settings, say what is ready.
+
+    ADDRESS is the text of the QR (in quotes), or the address with --code and --root beside it.
+    After a cut, or an answer that was lost, give the same command again.
+    """
+    configure_logs(log_format=log_format)
+    # Waits for its use, once in the life of a device.
+    from doorway.invitation import read_invitation  # noqa: PLC0415
+    from ven.enrolment import Place, enrol, ready  # noqa: PLC0415
+
+    place = Place(folder=folder.expanduser().absolute())
+    invitation = read_invitation(address, code=code, root=root)
+
+    async def go() -> list[check.Finding]:
+        steps = enrol(invitation, place, name=name, again=again, start=start, now=agent.utc_now)
+        findings = []
+        async for finding in steps:
+            _show_finding(finding)
+            findings.append(finding)
+        return findings
+
+    findings = asyncio.run(go())
+    if not start:
+        show("next:    systemctl enable --now light-node ven")
+    if not ready(findings):
+        missing = ", ".join(dict.fromkeys(one.what for one in findings if not one.ok))
+        raise _Failed(f"Enrolled, but not ready: {missing}; `ven check` looks again.")
+    show("Ready.")
+
+
+@main.command(name="request", epilog=_example("ven request --out hq.csr --subject CN=hq"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Where to write the request (PEM); send it to who issues certificates.",
+)
+@click.option("--subject", default="", help="As in CN=hq,O=Example; left out: the issuer's choice.")
+@click.option(
+    "--rsa", is_flag=True, help="A key of RSA-2048 instead of ECC P-256, if none is there."
+)
+@_FOLDER
+def request_(out: Path, *, subject: str, rsa: bool, folder: Path) -> None:
+    """Make a request (CSR) for a certificate that is bought elsewhere; the key stays here."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415 - as in enroll
+
+    from ven import keyring  # noqa: PLC0415 - as in enroll
+    from ven.enrolment import Place  # noqa: PLC0415 - as in enroll
+
+    place = Place(folder=folder.expanduser().absolute())
+    made = keyring.request(keyring.own_key(place.key, is_rsa=rsa), subject)
+    keyring.write_whole(out.absolute(), made.public_bytes(Encoding.PEM), mode=0o644)
+    show(f"wrote {out}; the key is {place.key} and stays here")
+    show(f"next:  ven import CERTIFICATE --dir {folder}")
+
+
+@main.command(name="import", epilog=_example("ven import hq.crt"))
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@_FOLDER
+def import_(file: Path, *, folder: Path) -> None:
+    """Install a certificate that was issued for `ven request`: PEM, then its intermediates."""
+    from ven import keyring  # noqa: PLC0415 - as in enroll
+    from ven.enrolment import Place, read_chain  # noqa: PLC0415 - as in enroll
+
+    place = Place(folder=folder.expanduser().absolute())
+    if not place.key.exists():
+        raise CredentialFault(f"{place.key}: there is no key; begin with `ven request`.")
+    chain = read_chain(file)
+    keyring.checked_chain(chain, keyring.own_key(place.key), now=agent.utc_now(), whose=str(file))
+    keyring.write_whole(place.cert, keyring.chain_pem(chain), mode=0o644)
+    found = read_credentials(place.cert)
+    show(f"installed {place.cert}, valid until {found.not_after_at:%Y-%m-%d}")
+    show(f"fingerprint  {found.fingerprint}   (to read out)")
+    show(f"SHA-256      {found.sha256}   (give it to the VTN's operator)")
 
 
 @main.command(epilog=_example("ven status --config ven.toml", "ven status --json | jq .trouble"))
@@ -395,6 +507,11 @@ def _show_status(found: control.VenStatus) -> None:
             + (
                 f", until {found.certificate_not_after_at:%Y-%m-%d}"
                 if found.certificate_not_after_at
+                else ""
+            )
+            + (
+                f", renewed by itself about {found.certificate_renews_at:%Y-%m-%d}"
+                if found.certificate_renews_at
                 else ""
             )
         ),

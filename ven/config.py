@@ -54,6 +54,8 @@ class VtnSettings(Exact, frozen=True, kw_only=True):
     """PEM: the issuers that the VTN's certificate is checked against."""
     fingerprints: tuple[Name, ...] = ()
     """Short or full: no VTN with another certificate is spoken to; empty = any by `ca`."""
+    enrolment: str = ""
+    """https://host:port where the certificate is renewed (EST); empty = a person renews it."""
     timeout_s: Annotated[float, msgspec.Meta(ge=5)] = 10.0
     back_off_cap_s: Annotated[float, msgspec.Meta(ge=1)] = 60.0
     """The longest pause between two tries while the VTN does not answer."""
@@ -63,6 +65,8 @@ class VtnSettings(Exact, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.url.startswith("https://"):
             raise ValueError("The url must begin with https:// (OpenADR 2.0b is mutual TLS)")
+        if self.enrolment and not self.enrolment.startswith("https://"):
+            raise ValueError("The enrolment must begin with https://")
 
 
 class NodeSettings(Exact, frozen=True, kw_only=True):

@@ -126,6 +126,8 @@ class VenStatus(Exact, frozen=True, kw_only=True, tag="ven-status"):
     reports: tuple[ReportStatus, ...] = ()
     fingerprint: str = ""
     certificate_not_after_at: datetime | None = None
+    certificate_renews_at: datetime | None = None
+    """When the running VEN renews it; None where it does not."""
 
 
 class EventStatus(Exact, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ class Live:
     node: NodeLink
     clock_offset_s: float | None
     trouble: str
+    renews_at: datetime | None = None
 
 
 def status(
@@ -58,6 +59,7 @@ def status(
         reports=tuple(_report(each) for each in state.requests().values()),
         fingerprint=credentials.fingerprint if credentials is not None else "",
         certificate_not_after_at=credentials.not_after_at if credentials is not None else None,
+        certificate_renews_at=live.renews_at if live is not None else None,
     )
 
 

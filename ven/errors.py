@@ -18,6 +18,9 @@ Fault
     ├── SignalFault          a signal cannot become a set-point; bears the responseCode to answer
     ├── UnknownEvent         no such event is known here
     ├── UnknownOpt           no such opt schedule, or resource, is known here
+    ├── EnrolmentFault       no certificate this time: the same command may be tried again
+    ├── EnrolmentRefused     the VTN gives none; bears the HTTP status
+    ├── Renewed              the certificate was renewed: begin anew with it
     ├── PushFault            pushes cannot be listened for at the address
     └── ControlFault         the running VEN cannot be reached, or refused
 """
@@ -112,6 +115,22 @@ class UnknownEvent(VenFault):
 
 class UnknownOpt(VenFault):
     """No opt schedule or resource of that name is known here."""
+
+
+class EnrolmentFault(VenFault):
+    """No certificate was got this time; nothing is lost by trying again."""
+
+
+class EnrolmentRefused(VenFault):
+    """The VTN gives no certificate; the sentence is its own, `status` its HTTP status."""
+
+    def __init__(self, sentence: str, *, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Renewed(VenFault):
+    """The certificate was renewed; whatever holds the old one is to begin anew."""
 
 
 class PushFault(VenFault):
