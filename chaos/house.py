@@ -57,6 +57,7 @@ class House:
         energy: bool = True,
         proxied: bool = False,
         back_off_cap_s: int = 2,
+        back_s: int = 4,
         seed: int = 0,
     ) -> None:
         """Write every settings file into `folder`, and start the broker; `open` starts the rest.
@@ -93,6 +94,7 @@ class House:
                 operator_port=self.operator_port,
                 authority=authority,
                 database=database,
+                back_s=back_s,
             )
         )
         (folder / "site.toml").write_text(f"""

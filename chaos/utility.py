@@ -22,6 +22,7 @@ def vtn_toml(
     authority: Authority,
     database: str,
     openadr: str = "",
+    back_s: int = 4,
 ) -> str:
     """Settings of a VTN for trials: quick polls, quick reports. `openadr`: more lines of it."""
     certs = authority.folder
@@ -45,7 +46,7 @@ token_file = "operator.token"
 [store]
 url = "{database}"
 [reports]
-back_s = 4
+back_s = {back_s}
 """
 
 

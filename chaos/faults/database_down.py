@@ -64,7 +64,9 @@ def _house_down(bench: Bench) -> Outcome:
     """The database is away before, at and after the start of an event that the VEN knows of."""
     with bench.postgres() as cluster:
         name, _ = cluster.fresh()
-        house = House(bench.folder, cluster.tcp_url(name), back_off_cap_s=1, seed=bench.seed)
+        house = House(
+            bench.folder, cluster.tcp_url(name), back_off_cap_s=1, back_s=1, seed=bench.seed
+        )
         try:
             house.open()
             event = house.publish(kw=-60, starts_in_s=15, duration_s=40)

@@ -26,7 +26,7 @@ _TOLD_S = 6.0
 
 def _killed(bench: Bench) -> Outcome:
     runs = bench.times(RUNS)
-    house = House(bench.folder, "sqlite:///vtn.db", back_off_cap_s=1, seed=bench.seed)
+    house = House(bench.folder, "sqlite:///vtn.db", back_off_cap_s=1, back_s=1, seed=bench.seed)
     recoveries: list[float] = []
 
     def strike() -> None:

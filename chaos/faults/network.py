@@ -37,7 +37,9 @@ KINDS: tuple[tuple[str, Weather], ...] = (
 
 
 def _weather(bench: Bench) -> Outcome:
-    house = House(bench.folder, "sqlite:///vtn.db", back_off_cap_s=1, proxied=True, seed=bench.seed)
+    house = House(
+        bench.folder, "sqlite:///vtn.db", back_off_cap_s=1, back_s=1, proxied=True, seed=bench.seed
+    )
     line = house.vtn_line
     assert line is not None
     orders: list[Order] = []
