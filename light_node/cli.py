@@ -97,7 +97,7 @@ def read(settings: Settings, *, as_json: bool) -> None:
         for (meter, values, took_s, fault), profile in zip(
             readings, settings.profiles, strict=True
         ):
-            units = {point.name: point.unit for point in profile.read}
+            units = profile.units
             table = Table(title=f"{meter.id} ({meter.profile}), {took_s * 1000:.0f} ms")
             table.add_column("point")
             table.add_column("value", justify="right")

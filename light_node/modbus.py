@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meters on Modbus TCP and RTU: one read of one profile within a given time."""
+"""Modbus TCP and RTU: lines, and one read of one meter's profile within a given time."""
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import structlog
@@ -42,9 +42,9 @@ _EXCEPTIONS = {
 
 
 class Bus:
-    """One line to one or more meters, used by one task at a time.
+    """One line to one or more devices: one request at a time, whoever asks.
 
-    Connects when first read, and again after each loss; never retries by itself.
+    Connects when first used, and again after each loss; never retries by itself.
     """
 
     def __init__(
@@ -62,18 +62,27 @@ class Bus:
         self._quiet_s = quiet_s
         self._quiet_until = 0.0
         self._silences = 0
+        self._turn = asyncio.Lock()
 
     @classmethod
-    def tcp(cls, host: str, port: int) -> "Bus":
+    def tcp(cls, host: str, port: int, *, timeout_s: float = TCP_TIMEOUT_S) -> "Bus":
         def make_client() -> ModbusBaseClient:
             return AsyncModbusTcpClient(
-                host, port=port, timeout=TCP_TIMEOUT_S, retries=0, reconnect_delay=0
+                host, port=port, timeout=timeout_s, retries=0, reconnect_delay=0
             )
 
-        return cls(f"{host}:{port}", make_client, timeout_s=TCP_TIMEOUT_S)
+        return cls(f"{host}:{port}", make_client, timeout_s=timeout_s)
 
     @classmethod
-    def rtu(cls, serial: str, *, baud: int, parity: Literal["N", "E", "O"], stop: int) -> "Bus":
+    def rtu(
+        cls,
+        serial: str,
+        *,
+        baud: int,
+        parity: Literal["N", "E", "O"],
+        stop: int,
+        timeout_s: float = RTU_TIMEOUT_S,
+    ) -> "Bus":
         def make_client() -> ModbusBaseClient:
             try:
                 return AsyncModbusSerialClient(
@@ -82,7 +91,7 @@ class Bus:
                     baudrate=baud,
                     parity=parity,
                     stopbits=stop,
-                    timeout=RTU_TIMEOUT_S,
+                    timeout=timeout_s,
                     retries=0,
                     reconnect_delay=0,
                 )
@@ -93,8 +102,8 @@ class Bus:
 
         # RTU frames carry no number: a late answer would pass for the next one. So after a
         # silence the line rests for one more timeout and the gap between frames (3.5 characters).
-        quiet_s = RTU_TIMEOUT_S + 3.5 * 11 / baud
-        return cls(serial, make_client, timeout_s=RTU_TIMEOUT_S, quiet_s=quiet_s)
+        quiet_s = timeout_s + 3.5 * 11 / baud
+        return cls(serial, make_client, timeout_s=timeout_s, quiet_s=quiet_s)
 
     async def read(
         self, unit: int, function: int, address: int, count: int, *, until: float
@@ -103,30 +112,46 @@ class Bus:
 
         `until` is the loop time by which it must be here. Raises MeterSilent or NoTimeLeft.
         """
-        loop = asyncio.get_running_loop()
-        begin = max(loop.time(), self._quiet_until)
-        timeout_s = min(self._timeout_s, until - begin)
-        if timeout_s < _LEAST_TIME_S:
-            raise NoTimeLeft(f"{self.name}: no time was left in this tick to ask unit {unit}.")
-        if begin > loop.time():
-            await asyncio.sleep(begin - loop.time())
-        try:
-            # A little longer than pymodbus's own limit, which tidies up after itself.
-            async with asyncio.timeout_at(min(until, begin + timeout_s + _TIDY_UP_S)):
-                client = await self._connected_client()
-                call = (
-                    client.read_input_registers if function == 4 else client.read_holding_registers
-                )
-                # Not connected is raised by the call itself, before there is anything to await.
-                answer = await call(address, count=count, device_id=unit)
-        except (TimeoutError, ModbusException, OSError) as error:
-            self._after_silence()
-            raise MeterSilent(
-                f"{self.name}: unit {unit} did not answer within {timeout_s:.1f} s; "
-                "check its power, wiring and address."
-            ) from error
-        self._silences = 0
-        return answer
+
+        def ask(client: ModbusBaseClient) -> Awaitable[ModbusPDU]:
+            call = client.read_input_registers if function == 4 else client.read_holding_registers
+            return call(address, count=count, device_id=unit)
+
+        return await self._in_turn(unit, ask, until)
+
+    async def write(self, unit: int, address: int, words: list[int], *, until: float) -> ModbusPDU:
+        """Write holding registers in one request (function 16); else as `read`."""
+
+        def put(client: ModbusBaseClient) -> Awaitable[ModbusPDU]:
+            return client.write_registers(address, words, device_id=unit)
+
+        return await self._in_turn(unit, put, until)
+
+    async def _in_turn(
+        self, unit: int, request: Callable[[ModbusBaseClient], Awaitable[ModbusPDU]], until: float
+    ) -> ModbusPDU:
+        async with self._turn:
+            loop = asyncio.get_running_loop()
+            begin = max(loop.time(), self._quiet_until)
+            timeout_s = min(self._timeout_s, until - begin)
+            if timeout_s < _LEAST_TIME_S:
+                raise NoTimeLeft(f"{self.name}: no time was left in this tick to ask unit {unit}.")
+            if begin > loop.time():
+                await asyncio.sleep(begin - loop.time())
+            try:
+                # A little longer than pymodbus's own limit, which tidies up after itself.
+                async with asyncio.timeout_at(min(until, begin + timeout_s + _TIDY_UP_S)):
+                    client = await self._connected_client()
+                    # Not connected is raised by the call itself, before there is anything to await.
+                    answer = await request(client)
+            except (TimeoutError, ModbusException, OSError) as error:
+                self._after_silence()
+                raise MeterSilent(
+                    f"{self.name}: unit {unit} did not answer within {timeout_s:.1f} s; "
+                    "check its power, wiring and address."
+                ) from error
+            self._silences = 0
+            return answer
 
     def close(self) -> None:
         if self._client is not None:
@@ -162,8 +187,12 @@ class ModbusMeter:
         profile: Profile,
         invert: bool = False,
         ct_ratio: float = 1.0,
+        second_try: bool = False,
     ) -> None:
+        """With `second_try` a block that stays unanswered is asked for once more in each read."""
         self._bus = bus
+        self._second_try = second_try
+        self._tries_left = 0
         self._unit = unit
         self._profile = profile
         self._sign = -1.0 if invert else 1.0
@@ -188,10 +217,18 @@ class ModbusMeter:
         MeterRefused as soon as one block fails: the others are not asked any more.
         """
         until = asyncio.get_running_loop().time() + budget_s
+        self._tries_left = int(self._second_try)
         values: dict[str, float] = {}
         plan = self._all if slow else self._fast
         for block in tuple(plan):
             await self._read_block(block, until, values)
+        values = self._scaled(values)
+        if self._sign < 0 and {"energy_import", "energy_export"} <= values.keys():
+            # What it counts as export is what the building took.
+            values |= {
+                "energy_import": values["energy_export"],
+                "energy_export": values["energy_import"],
+            }
         return {name: self._at_site(name, value) for name, value in values.items()}
 
     async def _read_block(self, block: Block, until: float, into: dict[str, float]) -> None:
@@ -221,9 +258,19 @@ class ModbusMeter:
     async def _ask(self, block: Block, until: float) -> ModbusPDU:
         loop = asyncio.get_running_loop()
         while True:
-            answer = await self._bus.read(
-                self._unit, self._profile.device.function, block.address, block.count, until=until
-            )
+            try:
+                answer = await self._bus.read(
+                    self._unit,
+                    self._profile.device.function,
+                    block.address,
+                    block.count,
+                    until=until,
+                )
+            except MeterSilent:
+                if self._tries_left == 0:
+                    raise
+                self._tries_left -= 1
+                continue
             if not (answer.isError() and answer.exception_code == _BUSY):
                 return answer
             if loop.time() + _BUSY_PAUSE_S >= until:
@@ -249,6 +296,18 @@ class ModbusMeter:
                 at = plan.index(block)
                 plan[at : at + 1] = parts
         return parts
+
+    def _scaled(self, values: dict[str, float]) -> dict[str, float]:
+        """Apply the powers of ten that the meter itself says; no value without a possible one."""
+        scale_points = self._profile.scale_points
+        if not scale_points:
+            return values
+        by = {point.name: point.scale_by for point in self._profile.read}
+        return {
+            name: value * 10.0 ** values[by[name]] if by[name] else value
+            for name, value in values.items()
+            if name not in scale_points and (not by[name] or abs(values.get(by[name], 99)) <= 10)
+        }
 
     def _at_site(self, name: str, value: float) -> float:
         if "power" in name.removeprefix("power_factor") or "energy" in name or "current" in name:

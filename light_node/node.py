@@ -58,6 +58,7 @@ from light_node.sampler import BusSampler, SampledMeter
 from light_node.settings import MeterTable, Settings
 from light_node.steering import HEARTBEAT_S, Steering, quantity_of
 from light_node.store import Store
+from light_node.sunspec import SunSpecMeter
 from light_node.telling import Telling
 
 log = structlog.get_logger()
@@ -102,7 +103,7 @@ class Node:
         self._baselines: dict[tuple[object, ...], Baseline] = {}
         self._levels: dict[str, float] = {}
         self._units = {
-            meter.id: {point.name: point.unit for point in profile.read}
+            meter.id: profile.units
             for meter, profile in zip(settings.meters, settings.profiles, strict=True)
         }
         self._calendar = SiteCalendar(
@@ -564,7 +565,12 @@ class Node:
         for meter, profile in ordered:
             bus = make_bus(meter, profile)
             _, meters = buses.setdefault(bus.name, (bus, []))
-            source = make_meter(meter, profile, buses[bus.name][0])
+            source = make_meter(
+                meter,
+                profile,
+                buses[bus.name][0],
+                second_try=meter is self._settings.site_meter,
+            )
             repeats = math.ceil(meter.frozen_s / self._settings.sampling.interval_s)
             judge = Judge(ranges=source.ranges, frozen_after=max(FROZEN_TICKS, repeats))
             meters.append(SampledMeter(id=meter.id, source=source, judge=judge))
@@ -598,13 +604,18 @@ def make_bus(meter: MeterTable, profile: Profile) -> Bus:
     )
 
 
-def make_meter(meter: MeterTable, profile: Profile, bus: Bus) -> ModbusMeter:
-    return ModbusMeter(
+def make_meter(
+    meter: MeterTable, profile: Profile, bus: Bus, *, second_try: bool = False
+) -> ModbusMeter | SunSpecMeter:
+    """The meter on its line, with what the site says about it."""
+    kind = SunSpecMeter if profile.model else ModbusMeter
+    return kind(
         bus,
         unit=meter.unit,
         profile=profile,
         invert=meter.invert,
         ct_ratio=meter.ct_ratio,
+        second_try=second_try,
     )
 
 

@@ -5,7 +5,7 @@ import math
 import re
 import struct
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -40,6 +40,7 @@ _UNITS = {
     "frequency": "Hz",
     "energy": "Wh",
     "reactive_energy": "varh",
+    "state_of_charge": "%",
 }
 
 
@@ -82,6 +83,8 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Read at each n-th tick only; during an event at each."""
     range: tuple[float, float] | None = None
     """Outside of it the value cannot be."""
+    scale_by: str = ""
+    """The name of a point that says by which power of ten this one is to be multiplied."""
 
     @property
     def registers(self) -> int:
@@ -90,6 +93,38 @@ class Point(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     @property
     def end(self) -> int:
         return self.address + self.registers
+
+
+class Mark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands in a register of this meter and of no other: by it a scan knows it."""
+
+    address: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    registers: Annotated[int, msgspec.Meta(ge=1, le=32)]
+    text: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """The registers begin with one of these, in capitals or not."""
+    encoding: Literal["ascii", "utf-16-be"] = "ascii"
+
+    def is_on(self, registers: Sequence[int]) -> bool:
+        """Whether these registers, read from `address` on, bear the mark."""
+        raw = struct.pack(f">{len(registers)}H", *registers)
+        said = raw.decode(self.encoding, errors="replace").strip("\0 ").casefold()
+        return any(said.startswith(text.casefold()) for text in self.text)
+
+    def words(self) -> list[int]:
+        """The registers of a meter that bears this mark."""
+        raw = self.text[0].encode(self.encoding).ljust(2 * self.registers, b"\0")
+        return list(struct.unpack(f">{self.registers}H", raw[: 2 * self.registers]))
+
+
+class SunSpecModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What SunSpec calls our points, in models that say the same in the same words."""
+
+    ids: Annotated[tuple[int, ...], msgspec.Meta(min_length=1)]
+    kind: Literal["meter", "inverter", "battery"]
+    points: dict[str, str]
+    """Our name -> SunSpec's name."""
+    generates: bool = False
+    """Its power is positive where it generates or discharges."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,12 +151,27 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     device: Device
     meta: Meta
-    read: tuple[Point, ...]
+    read: tuple[Point, ...] = ()
     serial: SerialLine = SerialLine()
+    identify: tuple[Mark, ...] = ()
+    """One of these is enough."""
+    model: tuple[SunSpecModel, ...] = ()
+    """Instead of `read`: where the device itself says which registers it has (SunSpec)."""
 
     @cached_property
     def ranges(self) -> dict[str, tuple[float, float]]:
         return {point.name: point.range for point in self.read if point.range is not None}
+
+    @cached_property
+    def units(self) -> dict[str, str]:
+        """The unit of each point that may be read."""
+        named = {name: unit_of(name) for model in self.model for name in model.points}
+        return named | {point.name: point.unit for point in self.read}
+
+    @property
+    def scale_points(self) -> frozenset[str]:
+        """Points that say a power of ten and are no values themselves."""
+        return frozenset(point.scale_by for point in self.read if point.scale_by)
 
     def blocks(self, *, slow: bool = True, gap: int | None = None) -> tuple[Block, ...]:
         """Plan the requests; without `slow` only points of each tick; `gap` replaces the map's."""
@@ -189,6 +239,11 @@ def plan_blocks(points: Iterable[Point], *, max_registers: int, gap: int) -> tup
     )
 
 
+def unit_of(name: str) -> str:
+    """The unit that a point of this name must be in; "" for a name that may be in any."""
+    return _UNITS.get(re.sub(r"(_import|_export|_total)?(_l[123])?$", "", name), "")
+
+
 def known_profiles() -> list[str]:
     """Names of the maps that come with the light node."""
     folder = resources.files("light_node") / "profiles"
@@ -221,30 +276,61 @@ def load_profile(name: str, *, folder: Path | None = None) -> Profile:
         raise ProfileFault(str(error)) from error
     except (OSError, ValueError) as error:
         raise ProfileFault(f"{source}: the meter profile cannot be read: {error}.") from error
-    _check(profile, str(source))
+    check(profile, str(source))
     return profile
 
 
-def _check(profile: Profile, source: str) -> None:
+def check(profile: Profile, source: str) -> None:
+    """Refuse a map that contradicts itself. Raises ProfileFault with the first contradiction."""
+    if faults := contradictions(profile):
+        raise ProfileFault(f"{source}: {faults[0]}")
+
+
+def contradictions(profile: Profile) -> list[str]:
+    """All that cannot be in this map, one sentence each."""
+    if profile.model:
+        return _contradictions_of_models(profile)
     names = [point.name for point in profile.read]
-    for name in names:
-        if names.count(name) > 1:
-            raise ProfileFault(f"{source}: the point '{name}' stands there twice; keep one.")
+    found = [
+        f"the point '{name}' stands there twice; keep one."
+        for name in sorted({name for name in names if names.count(name) > 1})
+    ]
     if "active_power" not in names:
-        raise ProfileFault(f"{source}: the point 'active_power' is missing; without it no reading.")
+        found.append("the point 'active_power' is missing; without it no reading.")
     last: Point | None = None
     for point in sorted(profile.read, key=lambda p: p.address):
         if last is not None and point.address < last.end:
-            raise ProfileFault(
-                f"{source}: '{point.name}' at {point.address} overlaps '{last.name}'; "
+            found.append(
+                f"'{point.name}' at {point.address} overlaps '{last.name}'; "
                 "check both addresses and types."
             )
-        expected = _UNITS.get(re.sub(r"(_import|_export|_total)?(_l[123])?$", "", point.name))
-        if expected is not None and point.unit != expected:
-            raise ProfileFault(
-                f"{source}: '{point.name}' must be in {expected}, not {point.unit}; "
-                "put the factor into scale."
-            )
-        if point.scale == 0 or not math.isfinite(point.scale):
-            raise ProfileFault(f"{source}: the scale of '{point.name}' must be a finite factor.")
+        found += _contradictions_of(point, profile)
         last = point
+    return found
+
+
+def _contradictions_of(point: Point, profile: Profile) -> Iterator[str]:
+    expected = unit_of(point.name)
+    if expected and point.unit != expected:
+        yield (
+            f"'{point.name}' must be in {expected}, not {point.unit}; put the factor into scale."
+        )
+    if point.scale == 0 or not math.isfinite(point.scale):
+        yield f"the scale of '{point.name}' must be a finite factor."
+    if point.end > 65_536:
+        yield f"'{point.name}' at {point.address} reaches past the last register, 65535."
+    if point.registers > profile.device.max_registers:
+        yield f"'{point.name}' is longer than max_registers; raise that."
+    if point.range is not None and not point.range[0] < point.range[1]:
+        yield f"the range of '{point.name}' must begin with its lower end."
+    if point.scale_by and point.scale_by not in {other.name for other in profile.read}:
+        yield f"'{point.name}' is to be scaled by '{point.scale_by}', which is no point."
+
+
+def _contradictions_of_models(profile: Profile) -> list[str]:
+    found = []
+    if profile.read:
+        found.append("[[model]] and [[read]] exclude each other; take one of them away.")
+    if not any("active_power" in model.points for model in profile.model):
+        found.append("no [[model]] names 'active_power'; without it no reading.")
+    return found

@@ -90,6 +90,82 @@ class MqttTable(BrokerSettings, frozen=True, kw_only=True, forbid_unknown_fields
     """Where messages wait for the broker; beside the ring unless set."""
 
 
+class RegisterTable(Table, frozen=True, kw_only=True):
+    """One register, or pair of them, that is written."""
+
+    address: Annotated[int, msgspec.Meta(ge=0, le=65535)]
+    type: Literal["uint16", "int16", "uint32", "int32", "float32"] = "uint16"
+    scale: Positive = 1.0
+    """Watts, or seconds, of one count."""
+
+
+class WriteTable(Table, frozen=True, kw_only=True):
+    """An inverter, battery or BMS that is written over Modbus: SunSpec, or registers of its own."""
+
+    asset: Name
+    """What it is called; nothing else may steer it."""
+    host: str = ""
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 502
+    serial: str = ""
+    baud: Annotated[int, msgspec.Meta(ge=300, le=921600)] = 9600
+    parity: Literal["N", "E", "O"] = "N"
+    stop: Literal[1, 2] = 1
+    unit: Annotated[int, msgspec.Meta(ge=0, le=247)] = 1
+    follows: Literal["device", "building", "change"] = "device"
+    """What it is told: the limit of its own power, of the whole building, or the change in W."""
+    rated_w: Positive
+    range: tuple[float, float] | None = None
+    """What may be written, in W; unset: 0 to rated_w, for a change from minus to plus rated_w."""
+    sunspec: Literal["limit", "storage"] | None = None
+    """"limit": model 704, else 123; "storage": model 124."""
+    limit: RegisterTable | None = None
+    """Without SunSpec: where the watts go."""
+    word_order: Literal["big", "little"] = "big"
+    reversion: RegisterTable | None = None
+    """Where the device's own timer is set: so long after the last write it lets go by itself."""
+    reversion_s: Annotated[float, msgspec.Meta(ge=2, le=3600)] = 60.0
+    failsafe: RegisterTable | None = None
+    """Where it is told what to go to when its timer runs out."""
+    failsafe_w: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """What it goes to then; unset: rated_w."""
+    release_w: float | None = None
+    """Without SunSpec: what ends a limit; unset: the upper end of the range, for a change 0."""
+    volatile: bool = True
+    """False: the register is kept in flash memory, which each write wears out."""
+    min_write_interval_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] | None = None
+    """Between two writes of a limit; unset: 0, and 300 where it is not volatile."""
+
+    @property
+    def lowest_w(self) -> float:
+        low = -self.rated_w if self.follows == "change" else 0.0
+        return low if self.range is None else self.range[0]
+
+    @property
+    def highest_w(self) -> float:
+        return self.rated_w if self.range is None else self.range[1]
+
+    @property
+    def between_writes_s(self) -> float:
+        if self.min_write_interval_s is not None:
+            return self.min_write_interval_s
+        return 0.0 if self.volatile else 300.0
+
+
+class GridCapTable(Table, frozen=True, kw_only=True):
+    """Events that cap the site for the grid's sake, and what holds while the utility is silent."""
+
+    market_contexts: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Events of these are caps; all others are voluntary."""
+    failsafe_max_w: Annotated[float, msgspec.Meta(ge=0)]
+    """At the start, and after a loss of communication, at most so much."""
+    heartbeat_s: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 120.0
+    """So long without a sign of life of the utility, and communication is lost."""
+    statement_s: Annotated[float, msgspec.Meta(ge=5, le=3600)] = 120.0
+    """So long after it is back its word is waited for; then there is no cap."""
+    failsafe_min_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 7200.0
+    """So long the failsafe cap is held where the utility stays silent."""
+
+
 class GuardTable(Table, frozen=True, kw_only=True):
     """The installer's limits: no event gets past them."""
 
@@ -107,6 +183,12 @@ class GuardTable(Table, frozen=True, kw_only=True):
     """So long without a sign of life of the EMS during a lease, and the guard says failsafe."""
     failsafe_max_w: Annotated[float, msgspec.Meta(ge=0)] | None = None
     """The limit the EMS holds when leases stop in the middle; unset: it lets go."""
+    min_on_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    """A step of which less than this is left is not begun any more."""
+    min_off_s: Annotated[float, msgspec.Meta(ge=0, le=86_400)] = 0.0
+    """So long after a release nothing is begun."""
+    read_only: bool = False
+    """Measure and report, and never ask anything of anybody: nothing that writes is even made."""
 
 
 class BaselineTable(Table, frozen=True, kw_only=True):
@@ -135,6 +217,8 @@ class _File(Table, frozen=True, kw_only=True):
     ring: RingTable | None = None
     plan: PlanTable | None = None
     mqtt: MqttTable | None = None
+    write: tuple[WriteTable, ...] = ()
+    grid_cap: GridCapTable | None = None
     guard: GuardTable = GuardTable()
     baseline: BaselineTable = BaselineTable()
     sampling: SamplingTable = SamplingTable()
@@ -153,6 +237,8 @@ class Settings(Table, frozen=True, kw_only=True):
     plan: Path
     mqtt: MqttTable | None
     outbox: Path
+    write: tuple[WriteTable, ...]
+    grid_cap: GridCapTable | None
     guard: GuardTable
     baseline: BaselineTable
     sampling: SamplingTable
@@ -186,6 +272,8 @@ def load(path: Path) -> Settings:
         plan=file.plan.path if file.plan else ring.path.with_name("plan.db"),
         mqtt=file.mqtt,
         outbox=mqtt_outbox or ring.path.with_name("outbox.db"),
+        write=file.write,
+        grid_cap=file.grid_cap,
         guard=file.guard,
         baseline=file.baseline,
         sampling=file.sampling,
@@ -233,6 +321,7 @@ def _check(settings: Settings, source: str) -> None:
         raise SettingsFault(
             f'{source}: no [[meter]] has role = "site"; give it to the one at the grid connection.'
         )
+    _check_writes(settings, source)
     guard = settings.guard
     if guard.refresh_s * 2 > guard.lease_s:
         raise SettingsFault(
@@ -249,10 +338,12 @@ def _check(settings: Settings, source: str) -> None:
 
 def _check_lines(settings: Settings, source: str) -> None:
     """Refuse two meters at one address, and two speeds on one line."""
-    places: dict[tuple[str, int, int], str] = {}
+    places: dict[tuple[str, int, int, str], str] = {}
     lines: dict[str, tuple[object, ...]] = {}
     for meter, profile in zip(settings.meters, settings.profiles, strict=True):
-        place = (meter.host or meter.serial, meter.port if meter.host else 0, meter.unit)
+        # A SunSpec inverter and the meter behind it may share a unit number.
+        part = meter.profile if profile.model else ""
+        place = (meter.host or meter.serial, meter.port if meter.host else 0, meter.unit, part)
         if place in places:
             raise SettingsFault(
                 f"{source}: [[meter]] '{meter.id}' and '{places[place]}' are the same device; "
@@ -270,3 +361,34 @@ def _check_lines(settings: Settings, source: str) -> None:
                     f"{source}: the meters on {meter.serial} have different line settings; give "
                     "each the same baud, parity and stop."
                 )
+
+
+def _check_writes(settings: Settings, source: str) -> None:
+    """Refuse what would leave open where, what or by whom is written."""
+    seen: set[str] = set()
+    for table in settings.write:
+        where = f"{source}: [[write]] '{table.asset}'"
+        if table.asset in seen:
+            raise SettingsFault(f"{where} stands there twice; an asset has one owner: remove one.")
+        seen.add(table.asset)
+        if bool(table.host) == bool(table.serial):
+            raise SettingsFault(
+                f"{where} needs either host (Modbus TCP) or serial (Modbus RTU), and not both."
+            )
+        if (table.sunspec is None) == (table.limit is None):
+            raise SettingsFault(
+                f'{where} needs either sunspec = "limit" or "storage", or a limit register '
+                "({ address = 200 }), and not both."
+            )
+        if table.lowest_w > table.highest_w:
+            raise SettingsFault(f"{where} has a range that ends below its start; exchange them.")
+        if table.failsafe is not None and table.reversion is None:
+            raise SettingsFault(
+                f"{where} has a failsafe register and no reversion register; name the one that "
+                "sets the device's timer, or remove failsafe."
+            )
+        if table.reversion is not None and not table.volatile:
+            raise SettingsFault(
+                f"{where}: a timer has to be set again and again, which wears out a register that "
+                "is not volatile; find its volatile one, or remove reversion."
+            )

@@ -2,7 +2,7 @@
 """A simulated meter: a real Modbus TCP server built from the profile that the reader uses."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -10,11 +10,14 @@ from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from light_node.profile import Point, Profile
+from light_node.profile import Point, Profile, load_profile
+from light_node.sunspec import BEGINNINGS, COMMON, END, MARKER, FoundModel, definition_of, map_of
 
 _NOMINAL_V = 230.0
 _NOMINAL_HZ = 50.0
 _PHASES = ("l1", "l2", "l3")
+_SCALES = {"W_SF": 1, "VA_SF": 1, "VAR_SF": 1, "A_SF": -1, "V_SF": -1, "Hz_SF": -2}
+"""Powers of ten that a SunSpec device says; 0 for each other."""
 
 
 class SimulatedMeter:
@@ -40,8 +43,14 @@ class SimulatedMeter:
         *,
         unit: int | None = None,
         strict: bool = False,
+        constants: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
+        """`constants` are registers that stand still, by their first address."""
         self._profile = profile
+        self._constants: dict[int, Sequence[int]] = {
+            mark.address: mark.words() for mark in profile.identify[:1]
+        }
+        self._constants |= dict(constants or {})
         self._values = values
         self._host = host
         self._asked_port = port
@@ -59,6 +68,30 @@ class SimulatedMeter:
         self.requests = 0
         """How many requests have come."""
 
+    @classmethod
+    def sunspec(
+        cls,
+        models: Sequence[int],
+        values: Callable[[], Mapping[str, float]],
+        *,
+        profile: Profile | None = None,
+        beginning: int = BEGINNINGS[0],
+        unit: int | None = None,
+        port: int = 0,
+    ) -> Self:
+        """A SunSpec device with these models, laid out by the definitions of pysunspec2."""
+        constants: dict[int, list[int]] = {beginning: list(MARKER)}
+        found = []
+        address = beginning + 2
+        for model in (COMMON, *models):
+            length = sum(p["size"] for p in definition_of(model)["group"]["points"]) - 2
+            found.append(FoundModel(id=model, address=address, length=length))
+            constants[address] = [model, length, *([0] * length)]
+            address += 2 + length
+        constants[address] = [END, 0]
+        mapped = map_of(found, profile or load_profile("sunspec"))
+        return cls(mapped, values, unit=unit, port=port, constants=constants)
+
     @property
     def port(self) -> int:
         """The port listened on; with port 0 the one the system chose."""
@@ -69,6 +102,8 @@ class SimulatedMeter:
 
     async def start(self) -> None:
         registers = {a for point in self._profile.read for a in range(point.address, point.end)}
+        for address, words in self._constants.items():
+            registers |= set(range(address, address + len(words)))
         if not self._strict:
             for block in self._profile.blocks():
                 registers |= set(range(block.address, block.address + block.count))
@@ -123,10 +158,16 @@ class SimulatedMeter:
             return ExcCodes.DEVICE_BUSY
         if not self.frozen:
             self._show(dict(self._values()))
+        for first, words in self._constants.items():
+            if address < first + len(words) and first < address + count:
+                registers[first - start : first - start + len(words)] = words
         for point in self._profile.read:
             if address < point.end and point.address < address + count:
                 at = point.address - start
-                words = self._profile.encode(point, self._shown.get(point.name, 0.0))
+                value = self._shown.get(point.name, 0.0)
+                if point.scale_by:
+                    value /= 10.0 ** self._shown[point.scale_by]
+                words = self._profile.encode(point, value)
                 registers[at : at + len(words)] = words
         return None
 
@@ -146,6 +187,8 @@ def _share(point: Point, ripple: float) -> float:
 def _made_up(point: Point, given: Mapping[str, float]) -> float:
     watts = given.get("active_power", 0.0)
     name = point.name
+    if "@" in name:
+        return _SCALES.get(name.partition("@")[0], 0)
     if name.startswith("voltage_l"):
         return _NOMINAL_V
     if name == "frequency":

@@ -69,7 +69,7 @@ async def test_the_site_turns_the_sign_and_multiplies_by_the_ct_ratio():
 
     assert values["active_power"] == -1234.5 * 40
     assert values["current_l1"] == 80.0
-    assert values["energy_import"] == 200_000.0
+    assert (values["energy_import"], values["energy_export"]) == (0.0, 200_000.0)
     assert values["power_factor"] == 0.5
 
 
@@ -226,3 +226,27 @@ def test_ranges_follow_the_site():
 
     assert turned.ranges["active_power"] == (-4e7, 4e7)
     assert turned.ranges["frequency"] == (40, 70)
+
+
+class SilentOnce(Device):
+    """Says nothing to the first requests."""
+
+    silences = 1
+
+    async def read(self, unit, function, address, count, *, until):
+        if self.silences:
+            self.silences -= 1
+            raise MeterSilent("silent.")
+        return await super().read(unit, function, address, count, until=until)
+
+
+async def test_the_sites_meter_is_asked_once_more_before_it_counts_as_silent():
+    device = SilentOnce(SDM630, VALUES)
+    assert (await meter(device, second_try=True).read(slow=True, budget_s=3))["active_power"]
+
+    device.silences = 2
+    with pytest.raises(MeterSilent):
+        await meter(device, second_try=True).read(slow=True, budget_s=3)
+    device.silences = 1
+    with pytest.raises(MeterSilent):
+        await meter(device).read(slow=True, budget_s=3)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from light_node.errors import ProfileFault
-from light_node.profile import Point, known_profiles, load_profile, plan_blocks
+from light_node.profile import Mark, Point, known_profiles, load_profile, plan_blocks
 
 # Points and requests of each meter, as they were counted independently of this code.
 MAPS = {
@@ -43,7 +43,7 @@ def own_map(folder, text):
 
 
 def test_every_map_is_counted_above():
-    assert known_profiles() == sorted(MAPS)
+    assert known_profiles() == sorted([*MAPS, "sunspec", "sunspec-inverter"])
 
 
 @pytest.mark.parametrize("name", MAPS)
@@ -157,6 +157,9 @@ def test_a_map_of_ones_own_is_found_beside_the_settings(tmp_path):
         (('unit = "W"', 'unit = "W"\nscale = 0'), "scale of 'active_power'"),
         (('unit = "W"', 'unitt = "W"'), "did you mean 'unit'"),
         (("function = 4", "function = 5"), "5"),
+        (("address = 10", "address = 65535"), "past the last register"),
+        (('unit = "W"', 'unit = "W"\nrange = [5, 5]'), "must begin with its lower end"),
+        (('unit = "W"', 'unit = "W"\nscale_by = "W_SF"'), "'W_SF', which is no point"),
     ],
 )
 def test_a_wrong_map_gets_one_sentence(tmp_path, change, sentence):
@@ -192,3 +195,20 @@ def test_every_ranges_bounds_are_finite():
         for low, high in load_profile(name).ranges.values():
             assert math.isfinite(low)
             assert low < high
+
+
+@pytest.mark.parametrize(
+    ("encoding", "said"),
+    [("ascii", [0x4233, 0x3120]), ("utf-16-be", [0x42, 0x33])],
+)
+def test_a_mark_is_known_by_how_its_registers_begin(encoding, said):
+    mark = Mark(address=0, registers=2, text=("x", "b3"), encoding=encoding)
+
+    assert mark.is_on(said)
+    assert not mark.is_on([0, 0])
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_a_simulated_meter_bears_the_mark_of_its_map(name):
+    for mark in load_profile(name).identify:
+        assert mark.is_on(mark.words())
