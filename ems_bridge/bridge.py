@@ -15,8 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-import structlog
-
+from doorway import get_logger
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import MessageRefused, NotDelivered, OutboxFault
 from ems_bridge.link import MAX_INFLIGHT, Incoming, Link, Outgoing
@@ -34,7 +33,7 @@ from ems_bridge.messages import (
 from ems_bridge.outbox import Letter, Outbox
 from ems_bridge.topics import CARRIES, EmsKind, Topics, ems_kind
 
-log = structlog.get_logger()
+log = get_logger()
 
 T = TypeVar("T")
 

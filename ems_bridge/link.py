@@ -19,16 +19,16 @@ from datetime import datetime
 from typing import Any, Self
 
 import paho.mqtt.client as mqtt
-import structlog
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from doorway import get_logger
 from ems_bridge.broker import BrokerSettings, password, tls_context
 from ems_bridge.errors import BridgeError, BrokerUnusable, NotDelivered
 
-log = structlog.get_logger()
+log = get_logger()
 
 MAX_INFLIGHT = 20
 """What is handed to the broker before it has acknowledged; mosquitto's own limit."""

@@ -17,13 +17,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-import structlog
-
+from doorway import get_logger
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
 from ems_bridge.errors import OutboxFault
 
-log = structlog.get_logger()
+log = get_logger()
 
 VERSION = 1
 RESERVE_BYTES = 128 * 1024

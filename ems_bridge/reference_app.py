@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-import structlog
 from msgspec import Struct
 
+from doorway import get_logger
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import MessageRefused, NotDelivered, PlantFault
 from ems_bridge.link import Incoming, Link, Outgoing
@@ -30,7 +30,7 @@ from ems_bridge.plant import Plant
 from ems_bridge.reference_ems import ReferenceEms
 from ems_bridge.topics import Topics
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class ReferenceApp:

@@ -5,15 +5,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import structlog
-
+from doorway import get_logger
 from light_node.disk import Disk
 from light_node.errors import RingFault
 from light_node.quality import Quality, is_usable
 from light_node.reading import Reading
 from light_node.ring import Columns, Ring
 
-log = structlog.get_logger()
+log = get_logger()
 
 MOST_WAITING = 5400
 """Readings kept in memory while the disk refuses: six hours of one meter; then the oldest go."""

@@ -13,14 +13,13 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import structlog
-
+from doorway import get_logger
 from light_node.errors import MeterFault, MeterSilent
 from light_node.grid import Grid, Tick, ticks
 from light_node.quality import Judge, Quality, is_usable, to_text
 from light_node.reading import Reading
 
-log = structlog.get_logger()
+log = get_logger()
 
 BUDGET_SHARE = 0.8
 """Share of an interval within which all meters of a bus are read: 3.2 of 4 s."""

@@ -8,9 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
-import structlog
-
-from doorway import Fault
+from doorway import Fault, get_logger
 from ems_bridge.bridge import Received
 from ems_bridge.errors import BridgeError
 from ems_bridge.messages import (
@@ -37,7 +35,7 @@ from light_node.setpoint import GuardState, Held, Situation, decide, in_words, s
 from light_node.settings import GuardTable
 from light_node.store import Store
 
-log = structlog.get_logger()
+log = get_logger()
 
 HEARTBEAT_S = 10.0
 SILENT_AFTER_S = 35.0

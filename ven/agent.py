@@ -10,9 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import structlog
-
-from doorway import sd_notify
+from doorway import get_logger, sd_notify
 from doorway.clock import clock_check
 from oadr.opt import Availability
 from oadr.vocabulary import OptType
@@ -37,7 +35,7 @@ from ven.retry import BackOff
 from ven.schedules import Schedules
 from ven.state import State
 
-log = structlog.get_logger()
+log = get_logger()
 
 Converse = Callable[[], Coroutine[Any, Any, None]]  # Any: what a coroutine is sent, which is never
 AFTER_FAULT_S = 2.0

@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import aiohttp
-import structlog
 
 import oadr
+from doorway import get_logger
 from oadr.poll import Response
 from oadr.vocabulary import ServiceName
 from ven.config import VtnSettings
 from ven.errors import Overloaded, Stumbled, TurnedAway, Unproven, Unreachable, Unusable
 
-log = structlog.get_logger()
+log = get_logger()
 
 CLOCK_TOLERANCE_S = 5.0
 """The Date header counts whole seconds and has travelled; less than this says nothing."""

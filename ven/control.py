@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import structlog
 
-from doorway import Fault
+from doorway import Fault, get_logger
 from ven.errors import ControlFault
 
-log = structlog.get_logger()
+log = get_logger()
 
 LINE_LIMIT = 4 * 1024 * 1024
 ANSWER_S = 30.0

@@ -6,9 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from light_node.local import OverrideState, Step
 from oadr.event import CreatedEvent, DistributeEvent, Event
 from oadr.opt import CreateOpt, QualifiedEvent
@@ -27,7 +26,7 @@ from ven.opting import by_override, by_schedule
 from ven.outbox import Outbox
 from ven.state import State
 
-log = structlog.get_logger()
+log = get_logger()
 
 SETTLE = timedelta(seconds=60)
 """How long after an event its readings still leave in short batches."""

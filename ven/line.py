@@ -13,16 +13,15 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.registration import RequestReregistration
 from oadr.vocabulary import ServiceName
 from ven.bell import Bell
 from ven.errors import Declined, NotRegistered, Overloaded, TurnedAway, Unproven, Unreachable
 from ven.retry import ASKED_MOST_S, BackOff, at_least_s
 
-log = structlog.get_logger()
+log = get_logger()
 
 M = TypeVar("M")
 _UNKNOWN_PARTY = "463"

@@ -14,17 +14,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
-import structlog
 from aiohttp import ClientPayloadError, web
 from aiohttp.web_request import BaseRequest
 
 import oadr
+from doorway import get_logger
 from oadr.endpoints import MEDIA_TYPE, PREFIX
 from oadr.vocabulary import ServiceName
 from ven.config import PushSettings
 from ven.errors import PushFault
 
-log = structlog.get_logger()
+log = get_logger()
 
 HANDSHAKE_S = 10.0
 HEADER_S = 5.0

@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-import structlog
-
+from doorway import get_logger
 from light_node.errors import NodeRefused, NodeUnreachable
 from light_node.local import (
     Curtailment,
@@ -27,7 +26,7 @@ from light_node.local import (
 from ven.bell import Bell
 from ven.retry import BackOff
 
-log = structlog.get_logger()
+log = get_logger()
 
 Plan = tuple[tuple[Step, ...], tuple[Notice, ...]]
 AGAIN_S = 30.0

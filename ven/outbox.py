@@ -6,9 +6,8 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.event import CreatedEvent
 from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
 from oadr.poll import Response
@@ -19,7 +18,7 @@ from ven.line import Line
 from ven.retry import BackOff
 from ven.state import Answer, State
 
-log = structlog.get_logger()
+log = get_logger()
 
 TRIES = 6
 """How often, within about a minute, an answer is sent at which the VTN itself fails (HTTP 500)."""

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import get_args
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.event import DistributeEvent, RequestEvent
 from oadr.poll import Poll, Response
 from oadr.registration import CancelPartyRegistration, RequestReregistration
@@ -27,7 +26,7 @@ from ven.retry import BackOff, jittered_s
 from ven.schedules import Schedules
 from ven.state import State
 
-log = structlog.get_logger()
+log = get_logger()
 
 DEFAULT_INTERVAL_S = 10.0
 MOST_IN_A_ROW = 100

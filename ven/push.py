@@ -11,9 +11,8 @@ Imported only where [push] asks for it.
 import asyncio
 from collections import deque
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.errors import InvalidContent, Refused, Unproven
 from oadr.event import DistributeEvent
 from oadr.registration import CancelPartyRegistration, RequestReregistration
@@ -28,7 +27,7 @@ from ven.polling import Poller
 from ven.reception import SERVICES, Reception, is_yes, refusal
 from ven.registration import Registrar
 
-log = structlog.get_logger()
+log = get_logger()
 
 _CLASSES = {oadr.wire_name(kind): kind for kind in SERVICES}
 

@@ -7,9 +7,8 @@ cancelled registration and the wish for a new one have consequences, which `ven.
 `ven.push` see to.
 """
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.event import DistributeEvent
 from oadr.poll import Response
 from oadr.registration import (
@@ -33,7 +32,7 @@ from ven.registration import Registrar
 from ven.reporting import Reporting
 from ven.state import State
 
-log = structlog.get_logger()
+log = get_logger()
 
 SERVICES: dict[type, ServiceName] = {
     DistributeEvent: ServiceName.EVENT,

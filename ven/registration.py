@@ -7,9 +7,8 @@ import random
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.poll import Response
 from oadr.registration import (
     CanceledPartyRegistration,
@@ -36,7 +35,7 @@ from ven.line import Line
 from ven.retry import at_least_s
 from ven.state import Registration, State
 
-log = structlog.get_logger()
+log = get_logger()
 
 UNDER_WAY_S = 5.0
 """So long a push waits for the answer to a registration that the VTN has sent just before it."""

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
+from doorway import get_logger
 from light_node.errors import NodeRefused, NodeUnreachable
 from oadr.columns import ResourceStatus
 from oadr.report import ReportRequest
@@ -19,7 +18,7 @@ from ven.spool import Spool
 from ven.state import InForce
 from ven.telemetry import BATCH_ROWS, Row
 
-log = structlog.get_logger()
+log = get_logger()
 
 WAIT_S = 5.0
 """The longest wait for new readings at one go: so fast an event is noticed by its report."""

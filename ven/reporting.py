@@ -13,8 +13,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
-import structlog
-
+from doorway import get_logger
 from light_node.local import Curtailment, Readings, Status
 from oadr.columns import Intervals
 from oadr.report import (
@@ -42,7 +41,7 @@ from ven.outbox import Outbox
 from ven.retry import BackOff
 from ven.state import InForce, State
 
-log = structlog.get_logger()
+log = get_logger()
 
 AGAIN_S = 60.0
 """The least time between two registrations of reports for requests that the VTN has forgotten."""

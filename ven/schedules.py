@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import structlog
-
+from doorway import get_logger
 from oadr.opt import Availability, CancelOpt, CreateOpt
 from oadr.target import Target
 from oadr.vocabulary import OptReason, OptType, ServiceName
@@ -22,7 +21,7 @@ from ven.identifiers import new_id
 from ven.outbox import Outbox
 from ven.state import State
 
-log = structlog.get_logger()
+log = get_logger()
 
 
 class Schedules:

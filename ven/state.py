@@ -24,9 +24,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, cast, get_args
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
 from oadr.event import DistributeEvent
@@ -37,7 +36,7 @@ from ven.errors import StateFault
 from ven.known import Decider, KnownEvent
 from ven.spool import Spool
 
-log = structlog.get_logger()
+log = get_logger()
 
 VERSION = 2
 RESERVE_BYTES = 256 * 1024

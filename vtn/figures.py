@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
-import structlog
 from cryptography import x509
 
+from doorway import get_logger
 from oadr.vocabulary import EventStatus, OptType
 from vtn import curtailment, tally
 from vtn.errors import StoreUnavailable
@@ -23,7 +23,7 @@ from vtn.services.office import Office
 from vtn.services.report import CURTAILMENT, METADATA
 from vtn.store import events, measurements, reports
 
-log = structlog.get_logger()
+log = get_logger()
 
 EVERY_S: Final = 60.0
 SHARE: Final = 100.0

@@ -15,9 +15,10 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-import structlog
+from doorway import get_logger
 
-log = structlog.get_logger()
+
+log = get_logger()
 
 MOST = 2000
 STALLED_S = 5.0

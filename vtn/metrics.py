@@ -12,7 +12,6 @@ from datetime import datetime
 from itertools import accumulate
 from typing import Final
 
-import structlog
 from cryptography import x509
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -23,6 +22,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from doorway import get_logger
 from oadr.vocabulary import EventStatus
 from vtn.counts import LAG_S, SECONDS, Tallied
 from vtn.desk import Desk
@@ -31,7 +31,7 @@ from vtn.figures import Figures
 from vtn.store import events, outbox
 from vtn.vitals import Vitals
 
-log = structlog.get_logger()
+log = get_logger()
 
 MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 MOST_VENS: Final = 1000

@@ -20,11 +20,11 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import aiohttp
-import structlog
 from aiohttp.client_reqrep import ClientRequest, ClientResponse
 from aiohttp.connector import Connection
 
 import oadr
+from doorway import get_logger
 from oadr.endpoints import MEDIA_TYPE, path
 from oadr.fingerprint import sha256
 from oadr.vocabulary import ServiceName
@@ -39,7 +39,7 @@ from vtn.services.office import Caller, Office
 from vtn.services.poll import Outgoing, next_message
 from vtn.services.pushed import arrived, not_arrived, turned_down
 
-log = structlog.get_logger()
+log = get_logger()
 
 TIMEOUT_S = 15.0
 """For one exchange, from the connection to the end of the answer."""

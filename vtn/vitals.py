@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 import msgspec
-import structlog
 from sqlalchemy import text
 
+from doorway import get_logger
 from vtn.counts import Tallied
 from vtn.errors import StoreError
 from vtn.figures import LatestFigures
 from vtn.services.office import Office
 from vtn.store.engine import sqlite_file
 
-log = structlog.get_logger()
+log = get_logger()
 
 READY_S: Final = 1.0
 SHARE_S: Final = 5.0
