@@ -17,7 +17,6 @@ from typing import Any
 
 from doorway import get_logger
 
-
 log = get_logger()
 
 MOST = 2000
