@@ -31,7 +31,7 @@ from aiohttp.web_request import BaseRequest
 
 from oadr.endpoints import MEDIA_TYPE, PREFIX
 from oadr.vocabulary import ServiceName
-from vtn import revocation
+from vtn import repeats, revocation
 from vtn.config import Chain, OpenAdrSettings, networks
 from vtn.connections import Connections
 from vtn.counts import Counts
@@ -58,6 +58,8 @@ LINGER_S = 2.0
 """How long a connection that is to be closed is listened to, so that the other end sees why."""
 IDLE_S = 75.0
 """A connection that says nothing is kept at least this long; and 1.5 poll intervals."""
+LONGEST_REPEAT = 2048
+"""A longer request is read anew each time."""
 COMPRESS_FROM = 16 * 1024
 """Longer answers are compressed for who accepts that (a year of price intervals over a modem)."""
 STOP_S = 5.0
@@ -256,7 +258,11 @@ class _Connection(web.RequestHandler):
         """The last request was, because there was too much to do."""
         self.last_poll = LastPoll()
         self._listener = listener
-        self._tcp: asyncio.Transport | None = None
+        self._heard = b""
+        """The last bytes that came, if they may be a whole poll; until it is answered."""
+        self._repeat = b""
+        """A whole request: the poll that `last_poll` keeps, and all that aiohttp was given."""
+        self.tcp: asyncio.Transport | None = None
         self._busy = False
         self._timer: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
@@ -267,12 +273,12 @@ class _Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._tcp = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.tcp = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         tls = transport.get_extra_info("ssl_object")
         der = tls.getpeercert(binary_form=True) if tls is not None else None
         try:
             self.shown = Shown.of(der) if der else None
-            welcome = self._listener.welcome(self, self._tcp)
+            welcome = self._listener.welcome(self, self.tcp)
         except ValueError:
             welcome = False  # OpenSSL takes some certificates that can be nobody's
         if not welcome:
@@ -281,10 +287,44 @@ class _Connection(web.RequestHandler):
         self._arm()
 
     def data_received(self, data: bytes) -> None:
+        if not data:
+            return  # uvloop says so, too, that a TLS record is at its end
+        if data == self._repeat and self._is_waiting() and self._listener.repeated(self):
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            return
+        self._heard, self._repeat = data if len(data) <= LONGEST_REPEAT else b"", b""
         super().data_received(data)
         # aiohttp keeps in _messages the requests whose headers it has read
         if not self._busy and self._timer is None and not self._messages:
             self._arm()
+
+    def _is_waiting(self) -> bool:
+        """Whether aiohttp has dealt with all it was given, and waits for a next request."""
+        waiter = self._waiter
+        return not (
+            waiter is None
+            or waiter.done()
+            or self._messages
+            or self._paused
+            or self._close
+            or self._force_close
+        )
+
+    def was_poll(self, request: BaseRequest, body: bytes) -> None:
+        """The next request may be answered at once where it is this one again, byte for byte."""
+        if (
+            self.shown is not None  # a TLS front says with each request whose it is
+            and request.keep_alive
+            and "Upgrade" not in request.headers
+            and "Expect" not in request.headers
+            and repeats.is_all_of(
+                self._heard,
+                path=request.raw_path,
+                headers=len(request.raw_headers),
+                body=body,
+            )
+        ):
+            self._repeat = self._heard
 
     def pause_writing(self) -> None:
         """The other end does not take its answer as fast as we send."""
@@ -302,7 +342,7 @@ class _Connection(web.RequestHandler):
         if self._taking is not None:
             self._taking.cancel()
         self._listener.connections.leave(self)
-        self._tcp = None
+        self.tcp = None
         super().connection_lost(exc)
 
     def handle_error(self, *args: Any, **kwargs: Any) -> web.StreamResponse:
@@ -328,12 +368,13 @@ class _Connection(web.RequestHandler):
 
     def answered(self) -> None:
         self._busy = False
+        self._heard = b""
         self._listener.connections.idle(self)
 
     def abort(self) -> None:
         """Close it at once, whatever is under way."""
-        if self._tcp is not None:
-            self._tcp.abort()
+        if self.tcp is not None:
+            self.tcp.abort()
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(HEADER_S, self._too_slow)
@@ -579,7 +620,7 @@ class Listener:
         connection.turned_away = False
         ticket = self._pressure.enter()
         try:
-            return await self._gateway.answer(
+            answer = await self._gateway.answer(
                 service,
                 body,
                 certificate=shown.sha256,
@@ -590,6 +631,30 @@ class Listener:
             )
         finally:
             self._pressure.leave(ticket)
+        if service is ServiceName.POLL and connection.last_poll.of(body) is not None:
+            connection.was_poll(request, body)
+        return answer
+
+    def repeated(self, connection: _Connection) -> bool:
+        """Answer a connection that has sent its last poll again, if nothing waits for its VEN.
+
+        False where that has to be found out the whole way.
+        """
+        began_s = time.perf_counter()
+        shown, poll, tcp = connection.shown, connection.last_poll.message, connection.tcp
+        if shown is None or poll is None or tcp is None or self._now_s() > shown.not_after_s:
+            return False
+        if tcp.is_closing() or self._pressure.refusal(is_poll=True) is not None:
+            return False
+        body = self._gateway.idle(poll, certificate=shown.sha256)
+        if body is None:
+            return False
+        connection.turned_away = False
+        self.connections.busy(connection)
+        self.connections.idle(connection)  # it is no longer the one that was silent longest
+        tcp.write(repeats.answer(body))
+        self._counts.request(ServiceName.POLL.value, 200, time.perf_counter() - began_s)
+        return True
 
     async def _turn_away(self, connection: _Connection, behind: str) -> Answer:
         self._counts.overloads[behind] += 1

@@ -46,10 +46,19 @@ async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
     entry = caller.entry
     if entry.ven.push_address is not None:
         raise Rejected("451", "This VEN is registered for push; register for pull to poll.")
-    if entry.unconfirmed is None and not office.may_be_due(entry):
+    if is_idle(office, entry):
         return entry.idle
     found = await next_message(office, caller, resend_after=office.resend_after)
     return found.body if found else entry.idle
+
+
+def is_idle(office: Office, entry: Entry) -> bool:
+    """Whether it is certain that nothing waits for a VEN that polls."""
+    return (
+        entry.unconfirmed is None
+        and entry.ven.push_address is None
+        and not office.may_be_due(entry)
+    )
 
 
 async def next_message(
