@@ -9,6 +9,7 @@ import contextlib
 import gc
 import signal
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -21,14 +22,15 @@ import uvicorn
 import uvloop
 from litestar import Litestar
 
-from doorway import Fault, sd_notify
-from vtn.config import Settings
+from doorway import Fault, sd_notify, show
+from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
+from vtn.config import Settings, is_loopback
 from vtn.desk import Desk
 from vtn.directory import Directory
 from vtn.doors import Doors, open_doors
 from vtn.enrolment.listener import EnrolmentListener
 from vtn.enrolment.room import Enrolment
-from vtn.errors import StoreUnavailable
+from vtn.errors import ListenerFault, StoreUnavailable
 from vtn.following import Following
 from vtn.gateway import Gateway
 from vtn.heap import one_heap
@@ -162,8 +164,14 @@ class App:
         await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
         self._vitals = vitals
         desk = Desk(office)
+        accounts = Accounts(office, secure=settings.operator.cert is not None)
+        password = await first_admin(store, now=self._now)
+        if password is not None:
+            show(FIRST_WORDS.format(password))
         self._operator_port = await exits.enter_async_context(
-            _operators(tasks, make_app(desk, settings, vitals), doors.operator)
+            _operators(
+                tasks, make_app(desk, settings, vitals, accounts=accounts), doors.operator, settings
+            )
         )
         signs = settings.openadr.signatures != "off"
         gateway = Gateway(office, Proof(settings.openadr, Nonces(store)) if signs else None)
@@ -239,16 +247,25 @@ class _Operators(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def _operators(
-    tasks: asyncio.TaskGroup, app: Litestar, listening: socket.socket
+    tasks: asyncio.TaskGroup, app: Litestar, listening: socket.socket, settings: Settings
 ) -> AsyncIterator[int]:
-    """The operators' listener while the block runs; yields its port."""
+    """The operators' listener while the block runs; yields its port. Raises ListenerFault."""
+    operator = settings.operator
+    if operator.cert is None and not is_loopback(operator.host):
+        log.warning("operators' passwords go in the clear: set [operator] cert and key")
     config = uvicorn.Config(
         app,
+        ssl_certfile=operator.cert,
+        ssl_keyfile=operator.key,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=5,
     )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise ListenerFault(f"[operator] cert, key: they cannot be used: {error}.") from error
     server = _Operators(config)
     serving = tasks.create_task(server.serve(sockets=[listening]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn has no event

@@ -104,6 +104,17 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Holds another one, for a Prometheus that may read /metrics and nothing else."""
     host: str = "127.0.0.1"
     port: Port = 8444
+    cert: Path | None = None
+    """PEM, with `key`: the listener speaks HTTPS. Without, keep it on this machine."""
+    key: Path | None = None
+    approval: bool = False
+    """Every event waits for a second person before it is published or modified."""
+    approval_above_mw: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    """Events that ask for more than this in all, or for no power at all, wait for one."""
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) is not (self.key is None):
+            raise ValueError("cert and key belong together; give both or none")
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,6 +240,14 @@ def enrolment_url(settings: Settings) -> str:
         return enrolment.url.rstrip("/")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"https://{host}:{enrolment.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener at this host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def networks(peers: tuple[str, ...]) -> tuple[Network, ...]:

@@ -15,13 +15,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from vtn.backup import have_for_ourselves
 from vtn.errors import BackupFault
 from vtn.store import Store, migrate
-from vtn.store.tables import RollupDueRow, Table
+from vtn.store.operator_tables import ALL
+from vtn.store.tables import RollupDueRow
 
 _ROWS: Final = 500
 """At a time: of blocks half a megabyte."""
 _TABLES: Final[list[CoreTable]] = [
-    *(one for one in Table.metadata.sorted_tables if one.name != RollupDueRow.__tablename__),
-    Table.metadata.tables[RollupDueRow.__tablename__],  # last: triggers fill it meanwhile
+    *(one for one in ALL.sorted_tables if one.name != RollupDueRow.__tablename__),
+    ALL.tables[RollupDueRow.__tablename__],  # last: triggers fill it meanwhile
 ]
 
 Progress = Callable[[str, int, int], None]

@@ -6,8 +6,10 @@ The standard library's HTTP client is enough for one request after another, and 
 
 import getpass
 import re
-from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException
+import ssl
+from collections.abc import Callable, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
 from typing import Final, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -63,10 +65,15 @@ class OperatorClient:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(operator.host, operator.host)  # noqa: S104
         if not operator.port:
             raise NoAnswer("[operator] port is 0, any free one; give a fixed port to be found at.")
-        where = f"http://{f'[{host}]' if ':' in host else host}:{operator.port}"
-        return cls(
-            where=where, token=read_token(operator.token_file), send=_over_http(host, operator.port)
+        scheme = "http" if operator.cert is None else "https"
+        where = f"{scheme}://{f'[{host}]' if ':' in host else host}:{operator.port}"
+        token = read_token(operator.token_file)
+        send = (
+            _over_http(host, operator.port)
+            if operator.cert is None
+            else _over_https(host, operator.port, operator.cert)
         )
+        return cls(where=where, token=token, send=send)
 
     def get(self, *path: str, into: type[T], **query: object) -> T:
         """GET; path parts are quoted, queries that are None left out."""
@@ -78,8 +85,9 @@ class OperatorClient:
     def post(self, *path: str, into: type[T], body: object = None) -> T:
         return self._call("POST", path, into, body=body)
 
-    def patch(self, *path: str, into: type[T], body: object) -> T:
-        return self._call("PATCH", path, into, body=body)
+    def patch(self, *path: str, into: type[T], body: object, version: int | None = None) -> T:
+        """Change something, of which `version` was looked at."""
+        return self._call("PATCH", path, into, body=body, version=version)
 
     def _call(
         self,
@@ -89,11 +97,14 @@ class OperatorClient:
         *,
         query: Mapping[str, str] | None = None,
         body: object = None,
+        version: int | None = None,
     ) -> T:
         target = "/".join((PREFIX, *(quote(part, safe="") for part in path)))
         if query:
             target += f"?{urlencode(query)}"
         headers = dict(self._headers)
+        if version is not None:
+            headers["If-Match"] = f'"{version}"'
         encoded = None
         if body is not None:
             encoded = msgspec.json.encode(body)
@@ -116,8 +127,17 @@ class OperatorClient:
 
 
 def _over_http(host: str, port: int) -> Send:
+    return _over(lambda: HTTPConnection(host, port, timeout=TIMEOUT_S))
+
+
+def _over_https(host: str, port: int, cert: Path) -> Send:
+    tls = _showing(cert)
+    return _over(lambda: HTTPSConnection(host, port, timeout=TIMEOUT_S, context=tls))
+
+
+def _over(connect: Callable[[], HTTPConnection]) -> Send:
     def send(method: str, path: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        connection = HTTPConnection(host, port, timeout=TIMEOUT_S)
+        connection = connect()
         try:
             connection.request(method, path, body=body, headers=dict(headers))
             response = connection.getresponse()
@@ -126,6 +146,18 @@ def _over_http(host: str, port: int) -> Send:
             connection.close()
 
     return send
+
+
+def _showing(cert: Path) -> ssl.SSLContext:
+    """TLS with whoever shows the certificate of this file, whatever name it bears."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    try:
+        context.load_verify_locations(cert)
+    except (OSError, ssl.SSLError) as error:
+        raise NoAnswer(f"[operator] cert: {cert} cannot be used: {error}.") from error
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def _who() -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from oadr.vocabulary import OptType
 from vtn import records
+from vtn.accounts.views import UserView
 from vtn.views import (
     Code,
     EventCurtailment,
@@ -217,6 +218,23 @@ def contexts(found: Sequence[records.MarketContext]) -> None:
         ("MARKET CONTEXT", "NAME"),
         ((each.uri, each.name) for each in found),
         empty="There is no market context yet; make one with: vtn contexts add URI",
+    )
+
+
+def users(found: Sequence[UserView], *, now: datetime) -> None:
+    _table(
+        ("USER", "STATE", "ROLES", "SECOND FACTOR", "LAST LOGIN"),
+        (
+            (
+                each.name,
+                each.state,
+                ", ".join(each.roles),
+                "yes" if each.second_factor else "",
+                ago(each.last_login_at, now=now),
+            )
+            for each in found
+        ),
+        empty="There is no user yet; make one with: vtn user add NAME --role ROLE",
     )
 
 

@@ -16,6 +16,7 @@ from vtn.cli.events import event
 from vtn.cli.keeping import backup, copy, restore, upgrade
 from vtn.cli.machine import check, health, init, serve
 from vtn.cli.reports import audit, curtailment, measurements, report
+from vtn.cli.users import user
 from vtn.cli.vens import contexts, groups, vens
 
 
@@ -51,5 +52,6 @@ for _command in (
     report,
     measurements,
     audit,
+    user,
 ):
     main.add_command(_command)

@@ -11,6 +11,7 @@ from vtn import config as settings_file
 from vtn import records, screens
 from vtn.cli.asking import CONFIG, FILE, JSON, VERBOSE, asks, current_time, example
 from vtn.cli.keeping import upgraded
+from vtn.config import Settings
 from vtn.credential import create_token
 from vtn.errors import Invalid
 from vtn.operator_client import OperatorClient
@@ -43,6 +44,10 @@ url = "sqlite:///vtn.db"            # or postgresql://USER@HOST/NAME
 host = "127.0.0.1"
 port = 8444
 token_file = "operator.token"
+# cert = "pki/vtn-ecc.crt"          # with key: HTTPS; without it passwords go in the clear
+# key = "pki/vtn-ecc.key"
+# approval = true                   # every event waits for a second person; or only large ones:
+# approval_above_mw = 5.0
 # metrics_token_file = "metrics.token"  # for a Prometheus that may read /metrics and nothing else
 
 # [enrolment]                       # where devices get and renew certificates (certs enrolment)
@@ -103,9 +108,24 @@ def init(folder: Path, config: Path | None, *, verbose: bool) -> None:
         show(f"kept the database, at version {after}")
     else:
         asyncio.run(upgraded(settings.store.url))
+    if (password := asyncio.run(_first_admin(settings))) is not None:
+        show(password)
     for token in (settings.operator.token_file, settings.operator.metrics_token_file):
         if token is not None:
             show(f"wrote {token}" if create_token(token) else f"kept {token}")
+
+
+async def _first_admin(settings: Settings) -> str | None:
+    """What to say of the first user, where there was none."""
+    from vtn.accounts.accounts import FIRST_WORDS, first_admin  # noqa: PLC0415 - as in init
+    from vtn.store import Store  # noqa: PLC0415 - as in init
+
+    store = await Store.open(settings.store.url)
+    try:
+        password = await first_admin(store, now=current_time)
+    finally:
+        await store.close()
+    return None if password is None else FIRST_WORDS.format(password)
 
 
 @click.command(epilog=example("vtn check --config /etc/demandflex/vtn.toml"))

@@ -1,24 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operator's API put together: /api/v1/…, the token, the refusals, /openapi.json; probes."""
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Final
+from typing import Any, Final
 
-from litestar import Litestar, Router
+from litestar import Litestar, Request, Router, get
+from litestar.config.csrf import CSRFConfig
+from litestar.datastructures import State
 from litestar.di import Provide
+from litestar.enums import OpenAPIMediaType
 from litestar.exceptions import HTTPException
+from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.template import TemplateConfig
+from litestar.types import ControllerRouterHandler
 
+from vtn.accounts import Act
+from vtn.accounts.accounts import Accounts
 from vtn.config import Settings
 from vtn.credential import read_token
 from vtn.desk import Desk
 from vtn.errors import VtnError
-from vtn.operations import enrolment, events, probes, records, reports, vens
-from vtn.operations.access import bearer, operator
+from vtn.operations import enrolment, events, probes, records, reports, users, vens
+from vtn.operations.access import Access, Csrf, operator, person
 from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
 from vtn.vitals import Vitals
 
@@ -30,12 +39,40 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+@get(
+    "/openapi.json", act=Act.OPEN, include_in_schema=False, media_type=OpenAPIMediaType.OPENAPI_JSON
+)
+async def show_schema(request: Request[Any, Any, State]) -> dict[str, Any]:
+    """What the API takes and says, as OpenAPI 3.1."""
+    return request.app.openapi_schema.to_schema()
+
+
 def make_app(
-    desk: Desk, settings: Settings, vitals: Vitals, *, now: Callable[[], datetime] = _now
+    desk: Desk,
+    settings: Settings,
+    vitals: Vitals,
+    *,
+    accounts: Accounts | None = None,
+    console: Sequence[ControllerRouterHandler] = (),
+    templates: TemplateConfig[Any] | None = None,
+    now: Callable[[], datetime] = _now,
 ) -> Litestar:
-    """The ASGI application. Raises Unauthorised where a token cannot be read."""
+    """The ASGI application; without `accounts` for who has the token only.
+
+    `console` are the pages for browsers, made of `templates`.
+    Raises Unauthorised where a token cannot be read.
+    """
     token = read_token(settings.operator.token_file)
     scrapers = settings.operator.metrics_token_file
+    access = Access(
+        token, metrics_token=read_token(scrapers) if scrapers else None, accounts=accounts
+    )
+    csrf = CSRFConfig(
+        secret=hmac.digest(token.encode(), b"forms of the console", "sha256").hex(),
+        cookie_name="vtn_csrf",
+        cookie_secure=settings.operator.cert is not None,
+        cookie_samesite="strict",
+    )
     return Litestar(
         [
             Router(
@@ -46,17 +83,24 @@ def make_app(
                     reports.router,
                     records.router,
                     enrolment.router,
+                    users.router,
                 ],
-                guards=[bearer(token)],
                 before_request=known_queries_only,
             ),
-            probes.make_router(bearer(token, *([read_token(scrapers)] if scrapers else []))),
+            probes.router,
+            show_schema,
+            *console,
         ],
+        template_config=templates,
+        guards=[access.admit],
+        middleware=[DefineMiddleware(Csrf, config=csrf)],
         dependencies={
             "desk": Provide(lambda: desk, sync_to_thread=False),
             "vitals": Provide(lambda: vitals, sync_to_thread=False),
             "now": Provide(lambda: now, sync_to_thread=False),
             "by": Provide(operator, sync_to_thread=False),
+            "who": Provide(person, sync_to_thread=False),
+            "accounts": Provide(lambda: accounts, sync_to_thread=False),
         },
         exception_handlers={
             VtnError: refused,
@@ -67,7 +111,9 @@ def make_app(
         openapi_config=OpenAPIConfig(
             title="demandflex VTN: the operator's API",
             version=version("demandflex"),
-            path="/",
+            openapi_router=Router(
+                "/api/schema", route_handlers=[], include_in_schema=False, opt={"act": Act.OPEN}
+            ),
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
             components=Components(
                 security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}

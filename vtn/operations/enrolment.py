@@ -5,12 +5,13 @@ from litestar import Router, get, post
 from litestar.params import FromPath, JSONBody
 
 from certs.sheet import MadeCode, made_code
+from vtn.accounts import Act
 from vtn.operations.bodies import NewCode
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.views import Code
 
 
-@post("/enrolment-codes")
+@post("/enrolment-codes", act=Act.NODES)
 async def make_code(data: JSONBody[NewCode], desk: DeskHere, by: By) -> MadeCode:
     """Make a one-time code; what is secret in it is told this once."""
     invitation, code = await desk.make_code(
@@ -24,13 +25,13 @@ async def make_code(data: JSONBody[NewCode], desk: DeskHere, by: By) -> MadeCode
     return made_code(invitation, ven_id=code.ven_id, name=code.name, expires_at=code.expires_at)
 
 
-@get("/enrolment-codes")
+@get("/enrolment-codes", act=Act.NODES)
 async def list_codes(desk: DeskHere, now: NowHere) -> list[Code]:
     """The latest codes and what became of them, the newest first."""
     return [Code.of(each, now()) for each in await desk.codes()]
 
 
-@post("/enrolment-codes/{code_id:str}/withdraw", status_code=200)
+@post("/enrolment-codes/{code_id:str}/withdraw", status_code=200, act=Act.NODES)
 async def withdraw_code(code_id: FromPath[str], desk: DeskHere, by: By, now: NowHere) -> Code:
     """Take a code back that was not used yet."""
     return Code.of(await desk.withdraw_code(code_id, by=by), now())

@@ -9,6 +9,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.vocabulary import EventStatus
 from vtn import curtailment, orders
+from vtn.accounts import Act
 from vtn.desk import Desk
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.orders import EventChange, EventOrder
@@ -17,7 +18,7 @@ from vtn.views import EventCurtailment, EventView, VenCurtailment
 Limit = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 
-@get("/events")
+@get("/events", act=Act.VIEW)
 async def list_events(
     desk: DeskHere,
     status: FromQuery[EventStatus | None] = None,
@@ -29,7 +30,7 @@ async def list_events(
     return [EventView.of(each) for each in found]
 
 
-@post("/events")
+@post("/events", act=Act.EVENTS)
 async def publish_event(
     data: JSONBody[EventOrder], desk: DeskHere, now: NowHere, by: By
 ) -> EventView:
@@ -39,13 +40,13 @@ async def publish_event(
     return EventView.of(await desk.publish_event(draft, by=by))
 
 
-@get("/events/{event_id:str}")
+@get("/events/{event_id:str}", act=Act.VIEW)
 async def show_event(event_id: FromPath[str], desk: DeskHere) -> EventView:
     """One event, with how each VEN stands to it and every modification."""
     return EventView.of(await desk.event(event_id))
 
 
-@patch("/events/{event_id:str}")
+@patch("/events/{event_id:str}", act=Act.EVENTS)
 async def modify_event(
     event_id: FromPath[str], data: JSONBody[EventChange], desk: DeskHere, now: NowHere, by: By
 ) -> EventView:
@@ -60,13 +61,13 @@ async def modify_event(
     )
 
 
-@post("/events/{event_id:str}/cancel", status_code=200)
+@post("/events/{event_id:str}/cancel", status_code=200, act=Act.EVENTS)
 async def cancel_event(event_id: FromPath[str], desk: DeskHere, by: By) -> EventView:
     """Call the event off; it is listed until the VENs have acknowledged that."""
     return EventView.of(await desk.cancel_event(event_id, by=by))
 
 
-@get("/curtailments/{event_id:str}")
+@get("/curtailments/{event_id:str}", act=Act.VIEW)
 async def show_curtailment(
     event_id: FromPath[str], desk: DeskHere, now: NowHere
 ) -> EventCurtailment:

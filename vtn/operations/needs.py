@@ -7,6 +7,8 @@ from datetime import datetime
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
+from vtn.accounts import Person
+from vtn.accounts.accounts import Accounts
 from vtn.desk import Desk
 from vtn.vitals import Vitals
 
@@ -14,3 +16,5 @@ DeskHere = NamedDependency[SkipValidation[Desk]]
 VitalsHere = NamedDependency[SkipValidation[Vitals]]
 NowHere = NamedDependency[SkipValidation[Callable[[], datetime]]]
 By = NamedDependency[SkipValidation[str]]
+Who = NamedDependency[SkipValidation[Person]]
+AccountsHere = NamedDependency[SkipValidation[Accounts]]

@@ -10,7 +10,7 @@ import msgspec
 from litestar import MediaType, Response, Router, get
 
 from vtn import metrics
-from vtn.operations.access import Guard
+from vtn.accounts import Act
 from vtn.operations.needs import DeskHere, VitalsHere
 
 
@@ -24,13 +24,13 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """What does not, but should be seen to."""
 
 
-@get("/healthz", media_type=MediaType.TEXT, include_in_schema=False)
+@get("/healthz", media_type=MediaType.TEXT, include_in_schema=False, act=Act.OPEN)
 async def show_alive() -> str:
     """That there is an answer says it: the process is there and its event loop turns."""
     return "ok\n"
 
 
-@get("/readyz", include_in_schema=False)
+@get("/readyz", include_in_schema=False, act=Act.OPEN)
 async def show_ready(vitals: VitalsHere) -> Response[Readiness]:
     """503 while this process cannot serve VENs."""
     problems = await vitals.problems()
@@ -40,19 +40,10 @@ async def show_ready(vitals: VitalsHere) -> Response[Readiness]:
     )
 
 
-@get("/metrics", include_in_schema=False)
+@get("/metrics", include_in_schema=False, act=Act.SCRAPE)
 async def show_metrics(vitals: VitalsHere, desk: DeskHere) -> Response[bytes]:
     """Everything that is counted, of all workers."""
     return Response(await metrics.exposition(vitals, desk), media_type=metrics.MEDIA_TYPE)
 
 
-def make_router(guard: Guard) -> Router:
-    """`guard` stands before the metrics."""
-    return Router(
-        "/",
-        route_handlers=[
-            show_alive,
-            show_ready,
-            Router("/", route_handlers=[show_metrics], guards=[guard]),
-        ],
-    )
+router = Router("/", route_handlers=[show_alive, show_ready, show_metrics])

@@ -15,7 +15,10 @@ from litestar.typing import FieldDefinition
 from doorway import explain
 from vtn.errors import (
     Conflict,
+    Forbidden,
     Invalid,
+    NotSeen,
+    Stale,
     StoreUnavailable,
     TooOften,
     Unauthorised,
@@ -29,6 +32,9 @@ AnyRequest = Request[Any, Any, State]
 
 _STATUS: tuple[tuple[type[VtnError], HTTPStatus], ...] = (
     (Unknown, HTTPStatus.NOT_FOUND),
+    (Forbidden, HTTPStatus.FORBIDDEN),
+    (Stale, HTTPStatus.PRECONDITION_FAILED),
+    (NotSeen, HTTPStatus.PRECONDITION_REQUIRED),
     (Conflict, HTTPStatus.CONFLICT),
     (TooOften, HTTPStatus.TOO_MANY_REQUESTS),
     (Unauthorised, HTTPStatus.UNAUTHORIZED),

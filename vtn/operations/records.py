@@ -6,11 +6,12 @@ from typing import Annotated
 from litestar import Router, get
 from litestar.params import FromQuery, QueryParameter
 
+from vtn.accounts import Act
 from vtn.operations.needs import DeskHere
 from vtn.records import AuditLine, Health
 
 
-@get("/audit")
+@get("/audit", act=Act.AUDIT)
 async def list_audit(
     desk: DeskHere,
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
@@ -22,7 +23,7 @@ async def list_audit(
     return await desk.audit(limit=limit, before=before, actor=actor, subject=subject)
 
 
-@get("/health")
+@get("/health", act=Act.VIEW)
 async def show_health(desk: DeskHere) -> Health:
     """Counts of what matters; 503 where the database does not answer."""
     return await desk.health()

@@ -9,6 +9,7 @@ from litestar import Response, Router, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from vtn import export, orders, records, spoken_times
+from vtn.accounts import Act
 from vtn.errors import Invalid
 from vtn.operations.bodies import CancelReport
 from vtn.operations.needs import By, DeskHere, NowHere
@@ -22,13 +23,13 @@ LONGEST_ROLLED: Final = timedelta(days=92)
 _TOO_LONG = "to: one answer holds {} at most; ask for one stretch after another."
 
 
-@get("/vens/{ven_id:str}/reports")
+@get("/vens/{ven_id:str}/reports", act=Act.VIEW)
 async def list_reports(ven_id: FromPath[str], desk: DeskHere) -> Reports:
     """What a VEN offers, and what was asked of it."""
     return Reports.of(ven_id, await desk.reports(ven_id))
 
 
-@post("/vens/{ven_id:str}/reports")
+@post("/vens/{ven_id:str}/reports", act=Act.REPORTS)
 async def request_report(
     ven_id: FromPath[str], data: JSONBody[ReportOrder], desk: DeskHere, now: NowHere, by: By
 ) -> Reports:
@@ -48,7 +49,7 @@ async def request_report(
     return Reports.of(ven_id, await desk.reports(ven_id))
 
 
-@post("/vens/{ven_id:str}/reports/{report_request_id:str}/cancel", status_code=200)
+@post("/vens/{ven_id:str}/reports/{report_request_id:str}/cancel", status_code=200, act=Act.REPORTS)
 async def cancel_report(
     ven_id: FromPath[str],
     report_request_id: FromPath[str],
@@ -61,13 +62,13 @@ async def cancel_report(
     return Reports.of(ven_id, await desk.reports(ven_id))
 
 
-@get("/points")
+@get("/points", act=Act.VIEW)
 async def list_points(ven: FromQuery[str], desk: DeskHere) -> list[records.Point]:
     """Every series that is stored of a VEN."""
     return await desk.points(ven)
 
 
-@get("/measurements", response_description="JSON, or CSV with format=csv")
+@get("/measurements", response_description="JSON, or CSV with format=csv", act=Act.VIEW)
 async def show_measurements(
     ven: FromQuery[str],
     rid: FromQuery[str],

@@ -10,6 +10,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.fingerprint import sha256
 from vtn import records
+from vtn.accounts import Act
 from vtn.errors import Invalid
 from vtn.operations.bodies import (
     Members,
@@ -23,13 +24,13 @@ from vtn.operations.needs import By, DeskHere
 from vtn.views import Opt, Ven
 
 
-@get("/vens")
+@get("/vens", act=Act.VIEW)
 async def list_vens(desk: DeskHere, group: FromQuery[str | None] = None) -> list[Ven]:
     """All VENs, or those of a group."""
     return [Ven.of(each) for each in await desk.vens(group=group)]
 
 
-@post("/vens")
+@post("/vens", act=Act.NODES)
 async def add_ven(data: JSONBody[NewVen], desk: DeskHere, by: By) -> Ven:
     """Let a VEN in: with this certificate it may register."""
     der = _der(data.certificate) if data.certificate else None
@@ -46,13 +47,13 @@ async def add_ven(data: JSONBody[NewVen], desk: DeskHere, by: By) -> Ven:
     )
 
 
-@get("/vens/{ven_id:str}")
+@get("/vens/{ven_id:str}", act=Act.VIEW)
 async def show_ven(ven_id: FromPath[str], desk: DeskHere) -> Ven:
     """One VEN."""
     return Ven.of(await desk.ven(ven_id))
 
 
-@post("/vens/{ven_id:str}/resources")
+@post("/vens/{ven_id:str}/resources", act=Act.NODES)
 async def add_resource(
     ven_id: FromPath[str], data: JSONBody[NewResource], desk: DeskHere, by: By
 ) -> Ven:
@@ -60,13 +61,13 @@ async def add_resource(
     return Ven.of(await desk.add_resource(ven_id, data.resource_id, by=by))
 
 
-@post("/vens/{ven_id:str}/revoke", status_code=200)
+@post("/vens/{ven_id:str}/revoke", status_code=200, act=Act.REVOKE)
 async def revoke_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """Shut a VEN out, for good; what it sent stays."""
     return Ven.of(await desk.revoke_ven(ven_id, by=by))
 
 
-@post("/vens/{ven_id:str}/certificate", status_code=200)
+@post("/vens/{ven_id:str}/certificate", status_code=200, act=Act.NODES)
 async def replace_certificate(
     ven_id: FromPath[str], data: JSONBody[NewCertificate], desk: DeskHere, by: By
 ) -> Ven:
@@ -82,21 +83,21 @@ async def replace_certificate(
     )
 
 
-@post("/vens/{ven_id:str}/reregister", status_code=200)
+@post("/vens/{ven_id:str}/reregister", status_code=200, act=Act.NODES)
 async def reregister_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """Ask a VEN to register again, at its next poll."""
     await desk.request_reregistration(ven_id, by=by)
     return Ven.of(await desk.ven(ven_id))
 
 
-@post("/vens/{ven_id:str}/deregister", status_code=200)
+@post("/vens/{ven_id:str}/deregister", status_code=200, act=Act.NODES)
 async def deregister_ven(ven_id: FromPath[str], desk: DeskHere, by: By) -> Ven:
     """End a VEN's registration, at its next poll."""
     await desk.cancel_registration(ven_id, by=by)
     return Ven.of(await desk.ven(ven_id))
 
 
-@get("/vens/{ven_id:str}/opts")
+@get("/vens/{ven_id:str}/opts", act=Act.VIEW)
 async def list_opts(
     ven_id: FromPath[str], desk: DeskHere, *, ended: FromQuery[bool] = False
 ) -> list[Opt]:
@@ -104,7 +105,7 @@ async def list_opts(
     return [Opt.of(each) for each in await desk.opts(ven_id, ended=ended)]
 
 
-@get("/vens/{ven_id:str}/days")
+@get("/vens/{ven_id:str}/days", act=Act.VIEW)
 async def list_days(
     ven_id: FromPath[str],
     desk: DeskHere,
@@ -114,19 +115,19 @@ async def list_days(
     return await desk.report_days(ven_id, limit=limit)
 
 
-@get("/groups")
+@get("/groups", act=Act.VIEW)
 async def list_groups(desk: DeskHere) -> list[records.Group]:
     """All groups with their VENs."""
     return await desk.groups()
 
 
-@post("/groups")
+@post("/groups", act=Act.GROUPS)
 async def add_group(data: JSONBody[NewGroup], desk: DeskHere, by: By) -> records.Group:
     """Make a group that events can be for."""
     return await desk.add_group(data.group_id, data.name or data.group_id, ven_ids=data.vens, by=by)
 
 
-@post("/groups/{group_id:str}/members", status_code=200)
+@post("/groups/{group_id:str}/members", status_code=200, act=Act.GROUPS)
 async def add_members(
     group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
 ) -> records.Group:
@@ -134,7 +135,7 @@ async def add_members(
     return await desk.add_to_group(group_id, data.vens, by=by)
 
 
-@post("/groups/{group_id:str}/members/remove", status_code=200)
+@post("/groups/{group_id:str}/members/remove", status_code=200, act=Act.GROUPS)
 async def remove_members(
     group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
 ) -> records.Group:
@@ -142,13 +143,13 @@ async def remove_members(
     return await desk.remove_from_group(group_id, data.vens, by=by)
 
 
-@get("/market-contexts")
+@get("/market-contexts", act=Act.VIEW)
 async def list_contexts(desk: DeskHere) -> list[records.MarketContext]:
     """All market contexts."""
     return await desk.market_contexts()
 
 
-@post("/market-contexts")
+@post("/market-contexts", act=Act.GROUPS)
 async def add_context(
     data: JSONBody[NewMarketContext], desk: DeskHere, by: By
 ) -> records.MarketContext:

@@ -88,3 +88,7 @@ class IdempotencyRow(Table):
     answer: Mapped[str]
     """`event:ID` or `proposal:ID`."""
     at: Mapped[datetime] = mapped_column(index=True)
+
+
+ALL = Table.metadata
+"""Every table of the VTN: these, and those of vtn.store.tables."""

@@ -59,9 +59,7 @@ async def change(connection: AsyncConnection, name: str, **values: Any) -> None:
     if "roles" in values:
         values["roles"] = _roles(values["roles"])
     await connection.execute(
-        update(UserRow)
-        .where(UserRow.name == name)
-        .values(version=UserRow.version + 1, **values)
+        update(UserRow).where(UserRow.name == name).values(version=UserRow.version + 1, **values)
     )
 
 
@@ -90,9 +88,7 @@ async def begin_session(connection: AsyncConnection, session: Session) -> None:
     )
 
 
-async def find_session(
-    connection: AsyncConnection, session_id: str
-) -> tuple[Session, User] | None:
+async def find_session(connection: AsyncConnection, session_id: str) -> tuple[Session, User] | None:
     row = (
         (
             await connection.execute(

@@ -110,7 +110,7 @@ async def test_alive_ready_and_metrics_are_told_apart(vtn):
         await until_ready(vtn)
         token = (vtn.folder / "metrics.token").read_text().strip()
         assert (await get(vtn, "/metrics"))[0] == 401
-        assert (await get(vtn, "/api/v1/vens", token))[0] == 401
+        assert (await get(vtn, "/api/v1/vens", token))[0] == 403
 
         sites = vtn.stage.sites(1)
         start = now() - timedelta(minutes=15)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of what is edited: ETag out, If-Match in; 428 without it, 412 where it is old."""
+
+import re
+from typing import Annotated, TypeVar
+
+from litestar import Response
+from litestar.params import HeaderParameter
+
+from vtn.errors import Invalid, NotSeen
+
+T = TypeVar("T")
+
+Seen = Annotated[str | None, HeaderParameter(name="If-Match")]
+"""The ETag of what the operator looked at."""
+
+
+def tagged(content: T, version: int) -> Response[T]:
+    """An answer that says which version it is."""
+    return Response(content, headers={"ETag": f'"{version}"'})
+
+
+def expected_version(seen: str | None, said: int | None = None) -> int:
+    """The version that If-Match (or, in its place, the body) names.
+
+    Raises NotSeen where neither does, Invalid for what is no ETag of ours.
+    """
+    if seen is None:
+        if said is None:
+            raise NotSeen(
+                "Say which version you looked at: send its ETag as If-Match, so that nobody "
+                "overwrites what somebody else has changed."
+            )
+        return said
+    found = re.fullmatch(r'(?:W/)?"(\d{1,9})"', seen.strip())
+    if found is None:
+        raise Invalid('If-Match: send the ETag as it came, such as "3".')
+    return int(found[1])
