@@ -183,7 +183,8 @@ def read_chain(path: Path) -> list[x509.Certificate]:
 
 def _settings(place: Place, here: est.VenHere, enrolment: str, now: datetime) -> str:
     site = _site(place.folder / "site.toml")
-    resources = here.resources or (here.ven_id,)
+    # The VTN keeps them in no order; the one that is called as the VEN is the site itself.
+    resources = sorted(here.resources, key=lambda one: one != here.ven_id) or [here.ven_id]
     more = ", ".join(map(_quoted, resources[1:]))
     system = place.is_system
     socket = site.get("socket", {}).get(

@@ -163,7 +163,7 @@ class App:
         exits.push_async_callback(vitals.figures.close)
         await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
         self._vitals = vitals
-        desk = Desk(office)
+        desk = self._desk = Desk(office)
         accounts = Accounts(office, secure=settings.operator.cert is not None)
         password = await first_admin(store, now=self._now)
         if password is not None:
