@@ -44,6 +44,14 @@ UNUSABLE = Quality.STALE | Quality.COMM | Quality.IMPLAUSIBLE | Quality.MISSED
 """With any of these the power of a reading is not used in any sum."""
 
 
+_WORDS = {
+    Quality.COMM: "does not answer; check its power, its wiring and its unit number",
+    Quality.STALE: "repeats itself to the last bit; switch it off and on",
+    Quality.IMPLAUSIBLE: "says what cannot be; run 'light-node check'",
+    Quality.MISSED: "was not asked: the node itself stood still",
+}
+
+
 def to_text(quality: Quality) -> str:
     """Names joined by "+", "good" for none: `COMM | LATE` is "comm+late"."""
     return "+".join(flag.name.lower() for flag in quality if flag.name) or "good"
@@ -56,6 +64,12 @@ def from_text(text: str) -> Quality:
         for name in text.split("+"):
             quality |= Quality[name.upper()]
     return quality
+
+
+def in_words(quality: Quality | str) -> str:
+    """What makes a reading unusable and what to do, for people; "" where nothing does."""
+    flags = from_text(quality) if isinstance(quality, str) else quality
+    return next((said for flag, said in _WORDS.items() if flags & flag), "")
 
 
 def is_usable(quality: Quality | str) -> bool:

@@ -211,3 +211,24 @@ class SunSpecMeter:
             # Another firmware may have moved its models: ask for them anew the next time.
             self._meter = None
             raise
+
+
+def meter_on(
+    bus: Bus,
+    *,
+    unit: int,
+    profile: Profile,
+    invert: bool = False,
+    ct_ratio: float = 1.0,
+    second_try: bool = False,
+) -> ModbusMeter | SunSpecMeter:
+    """The meter that a map describes."""
+    kind = SunSpecMeter if profile.model else ModbusMeter
+    return kind(
+        bus,
+        unit=unit,
+        profile=profile,
+        invert=invert,
+        ct_ratio=ct_ratio,
+        second_try=second_try,
+    )
