@@ -67,7 +67,8 @@ def test_years_have_two_digits_or_four(tmp_path, not_before, not_after):
 def test_a_spoilt_certificate_is_read_or_refused_in_a_sentence(
     issued, tmp_path_factory, place, byte, length
 ):
-    der = bytearray(ssl.PEM_cert_to_DER_cert(issued.certificate.read_text().split("\n\n")[0]))
+    first, footer, _ = issued.certificate.read_text().partition(ssl.PEM_FOOTER)
+    der = bytearray(ssl.PEM_cert_to_DER_cert(first + footer))
     der[place % len(der)] = byte
     with contextlib.suppress(CredentialFault):
         read_credentials(pem(tmp_path_factory.getbasetemp(), bytes(der[:length])))
