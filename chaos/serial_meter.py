@@ -5,7 +5,7 @@ import asyncio
 import os
 import struct
 import tty
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from enum import Enum
 from types import TracebackType
 from typing import Self
@@ -28,8 +28,15 @@ class Line(Enum):
 class SerialMeter:
     """`async with` opens it; the reader connects to `port`."""
 
-    def __init__(self, profile: Profile, watts: Callable[[], float]) -> None:
-        """`watts` is called once a request."""
+    def __init__(
+        self,
+        profile: Profile,
+        watts: Callable[[], float],
+        *,
+        units: Container[int] = range(256),
+    ) -> None:
+        """`watts` is called once a request; units that are not in `units` are not there."""
+        self._units = units
         self._profile = profile
         self._watts = watts
         self._master, slave = os.openpty()
@@ -67,7 +74,7 @@ class SerialMeter:
             self._answer(*struct.unpack(">BBHH", request[:-2]))
 
     def _answer(self, unit: int, function: int, address: int, count: int) -> None:
-        if self.line is Line.UNPLUGGED:
+        if self.line is Line.UNPLUGGED or unit not in self._units:
             return
         self._requests += 1
         shown = self._registers()

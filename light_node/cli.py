@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""light-node: run the node, read its meters, check its settings, ask and override it."""
+"""light-node: find and read meters, check the site, run the node, ask and override it."""
 
 import asyncio
-import contextlib
 import functools
 import signal
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,13 +12,21 @@ from typing import Any, TypeVar
 import click
 
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
+from light_node import screen
+from light_node.commission import Weight
 from light_node.errors import LightNodeFault
 from light_node.local import LocalClient, Status
-from light_node.settings import MeterTable, Settings, load
+from light_node.settings import Settings, load
+from light_node.survey import map_, scan
 
 ANSWER_S = 10.0
 
 T = TypeVar("T")
+_MARKS = {
+    Weight.FINE: ("ok  ", "green"),
+    Weight.LOOK: ("look", "yellow"),
+    Weight.WRONG: ("NOT ", "red"),
+}
 
 
 class _Failed(LightNodeFault):
@@ -58,6 +64,10 @@ def main() -> None:
     """The light node: samples the building's meter and holds its set-point."""
 
 
+main.add_command(scan)
+main.add_command(map_)
+
+
 @main.command(epilog="Example: light-node run --config /etc/demandflex/site.toml")
 @_configured
 def run(settings: Settings) -> None:
@@ -81,7 +91,9 @@ def run(settings: Settings) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print for programs.")
 def read(settings: Settings, *, as_json: bool) -> None:
     """Read each meter once, past a running node (on a serial line stop that first)."""
-    readings = asyncio.run(_read_all(settings))
+    from light_node.checkup import read_all  # noqa: PLC0415 - Modbus waits for its use
+
+    readings = asyncio.run(read_all(settings))
     if as_json:
         show_json(
             [
@@ -112,21 +124,34 @@ def read(settings: Settings, *, as_json: bool) -> None:
         raise _Failed(" ".join(faults))
 
 
-@main.command(epilog="Example: light-node check --config site.toml")
+@main.command(epilog="Example: light-node check --config site.toml --seconds 60")
 @_configured
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, 3600),
+    default=4.0,
+    show_default=True,
+    help="Watch the meters for so long; coarse energy counters need minutes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print for programs.")
-def check(settings: Settings, *, as_json: bool) -> None:
-    """Check the settings, the meters, the broker and the folders, and change nothing."""
-    findings = [("settings", "fine", True), *asyncio.run(_check_all(settings))]
+def check(settings: Settings, *, seconds: float, as_json: bool) -> None:
+    """Check the settings, the meters' wiring, the broker, the EMS and the folders.
+
+    Changes nothing. Says what looks wrong and which setting or wire to change.
+    """
+    from light_node.checkup import Checked, check_all  # noqa: PLC0415 - Modbus and MQTT wait for their use
+
+    findings = [
+        Checked(what="settings", weight=Weight.FINE, said="fine"),
+        *asyncio.run(check_all(settings, seconds=seconds)),
+    ]
     if as_json:
-        show_json([{"what": what, "finding": said, "ok": ok} for what, said, ok in findings])
+        show_json(findings)
     else:
-        for what, said, ok in findings:
-            show(
-                f"{click.style('ok  ' if ok else 'NOT ', fg='green' if ok else 'red')} "
-                f"{what}: {said}"
-            )
-    faults = [said for _, said, ok in findings if not ok]
+        for found in findings:
+            mark, colour = _MARKS[found.weight]
+            show(f"{click.style(mark, fg=colour)} {found.what}: {found.said}")
+    faults = [found.said for found in findings if found.weight is Weight.WRONG]
     if faults:
         raise _Failed(f"{len(faults)} of {len(findings)} checks failed: {faults[0]}")
 
@@ -135,7 +160,7 @@ def check(settings: Settings, *, as_json: bool) -> None:
 @_configured
 @click.option("--json", "as_json", is_flag=True, help="Print for programs.")
 def status(settings: Settings, *, as_json: bool) -> None:
-    """Ask the running node how it is."""
+    """Say whether all is well with the running node, and what is not."""
 
     async def ask() -> Status:
         async with LocalClient(settings.socket) as client:
@@ -148,10 +173,21 @@ def status(settings: Settings, *, as_json: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - waits for its use to save memory
     from rich.table import Table  # noqa: PLC0415 - waits for its use to save memory
 
+    troubles = screen.verdict(answer, expects_ems=settings.mqtt is not None)
+    show(click.style(_verdict(troubles), fg="red" if troubles else "green", bold=True))
+    for trouble in troubles:
+        show(f"  {click.style('!', fg='red')} {trouble}")
+    show(screen.headline(answer))
     table = Table(title=f"light node {settings.site.id}/{settings.site.node}", show_header=False)
-    for what, said in _in_words(answer):
+    for what, said in screen.rows(answer):
         table.add_row(what, said)
     Console().print(table)
+
+
+def _verdict(troubles: Sequence[str]) -> str:
+    if not troubles:
+        return "All is well."
+    return "One thing is not well:" if len(troubles) == 1 else f"{len(troubles)} are not well:"
 
 
 @main.group()
@@ -217,67 +253,6 @@ def import_(settings: Settings, *, file: Path, meter: str) -> None:
     show(f"{taken} quarters of an hour ({taken / 96:.1f} days) are in.")
 
 
-async def _read_all(
-    settings: Settings,
-) -> list[tuple[MeterTable, dict[str, float], float, str]]:
-    """Each meter with its values, the seconds it took, and the fault or ""."""
-    from light_node.node import make_bus, make_meter  # noqa: PLC0415 - Modbus waits for its use
-
-    readings = []
-    for meter, profile in zip(settings.meters, settings.profiles, strict=True):
-        bus = make_bus(meter, profile)
-        started = time.monotonic()
-        values: dict[str, float] = {}
-        fault = ""
-        try:
-            values = await make_meter(meter, profile, bus).read(slow=True, budget_s=5.0)
-        except LightNodeFault as error:
-            fault = f"[[meter]] '{meter.id}': {error}"
-        finally:
-            bus.close()
-        readings.append((meter, values, time.monotonic() - started, fault))
-    return readings
-
-
-async def _check_all(settings: Settings) -> list[tuple[str, str, bool]]:
-    findings: list[tuple[str, str, bool]] = []
-    for meter, values, took_s, fault in await _read_all(settings):
-        watts = values.get("active_power")
-        said = fault or (
-            f"{watts / 1000:,.1f} kW, {len(values)} points in {took_s * 1000:.0f} ms"
-            if watts is not None
-            else "it does not say its power; check the profile."
-        )
-        findings.append((f"meter {meter.id}", said, watts is not None))
-    if settings.mqtt is not None:
-        findings.append(await _check_broker(settings.mqtt.host, settings.mqtt.port))
-    for what, path in (
-        ("ring", settings.ring.path),
-        ("plan", settings.plan),
-        ("socket", settings.socket),
-    ):
-        folder = path.parent
-        ok = folder.is_dir()
-        said = f"{path}" if ok else f"{folder}: there is no such folder; make it."
-        if what == "socket" and len(str(path).encode()) > 107:
-            ok, said = False, f"{path}: a socket's path has at most 107 bytes; shorten it."
-        findings.append((what, said, ok))
-    return findings
-
-
-async def _check_broker(host: str, port: int) -> tuple[str, str, bool]:
-    try:
-        async with asyncio.timeout(5):
-            _, writer = await asyncio.open_connection(host, port)
-    except (OSError, TimeoutError) as error:
-        reason = str(error) or "no answer"
-        return "broker", f"{host}:{port} does not listen ({reason}); start the broker.", False
-    writer.close()
-    with contextlib.suppress(OSError):
-        await writer.wait_closed()
-    return "broker", f"{host}:{port} listens", True
-
-
 async def _override(
     settings: Settings, *, active: bool, reason: str, until: datetime | None
 ) -> None:
@@ -300,37 +275,3 @@ def _duration(text: str) -> timedelta:
         if number != text and number.isdigit() and int(number) > 0:
             return timedelta(**{unit: int(number)})
     raise _Failed(f"'{text}' is no duration; write it like 90min, 2h or 1d.")
-
-
-def _in_words(status: Status) -> list[tuple[str, str]]:
-    words = [("at", f"{status.at:%Y-%m-%d %H:%M:%S} UTC"), ("guard", str(status.guard))]
-    for meter in status.meters:
-        watts = (
-            "no reading yet" if meter.last_watts is None else f"{meter.last_watts / 1000:,.1f} kW"
-        )
-        words.append(
-            (
-                f"meter {meter.id}",
-                f"{watts}, {'online' if meter.online else 'SILENT'}, {meter.quality}",
-            )
-        )
-    online = {None: "never heard", True: "online", False: "OFFLINE"}[status.ems.online]
-    broker = "broker connected" if status.ems.broker_connected else "no broker"
-    words.append(("EMS", f"{online}, {broker}"))
-    if (offer := status.ems.offer) is not None:
-        reach = f"{offer.down_w / 1000:,.1f} kW less or {offer.up_w / 1000:,.1f} kW more"
-        words.append(("EMS offers", f"{reach}, until {offer.valid_until:%Y-%m-%d %H:%M} UTC"))
-    if status.lease is None:
-        words.append(("set-point", "none"))
-    else:
-        lease = status.lease
-        acknowledged = lease.acknowledged or "not acknowledged yet"
-        words.append(("set-point", f"{lease.target} (event {lease.event_id}), {acknowledged}"))
-    if status.override.active:
-        until = status.override.until
-        ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-        words.append(("override", f"{status.override.reason}{ends} ({status.override.source})"))
-    words.append(("plan", f"version {status.plan_version}, {status.plan_steps} steps"))
-    words.append(("readings kept", f"{status.ring_rows:,}"))
-    words += [("TROUBLE", trouble) for trouble in status.troubles]
-    return words

@@ -202,6 +202,11 @@ def _counters(measured: Measured) -> Iterator[Finding]:
             f"the power says {name.removeprefix('energy_')}, but {other} counts: set invert to the "
             "other value, or turn the clamps."
         )
+    elif counted == 0:
+        yield _look(
+            f"{name} has not moved while the power made {abs(energy):,.0f} Wh: watch it for longer "
+            "(--seconds 60); if it stands still then, check profile."
+        )
     elif abs(counted - abs(energy)) > _ENERGY_SHARE * abs(energy) + 2 * step:
         ratio = counted / abs(energy)
         yield _wrong(

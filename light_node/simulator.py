@@ -65,6 +65,8 @@ class SimulatedMeter:
         """Each request is answered with exception 6."""
         self.frozen = False
         """The registers stand still while the meter goes on answering."""
+        self.delay_s = 0.0
+        """So long each answer takes."""
         self.requests = 0
         """How many requests have come."""
 
@@ -154,6 +156,8 @@ class SimulatedMeter:
         self.requests += 1
         if written is not None or function != self._profile.device.function:
             return ExcCodes.ILLEGAL_FUNCTION
+        if self.delay_s:
+            await asyncio.sleep(self.delay_s)
         if self.busy:
             return ExcCodes.DEVICE_BUSY
         if not self.frozen:

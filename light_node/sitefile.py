@@ -100,7 +100,7 @@ def _meter(found: Found, n: int) -> str:
     role = "the meter at the grid connection" if n == 0 else "any other"
     lines += [
         f"unit = {place.unit}",
-        f"role = {_text('site' if n == 0 else 'sub'):<24} # {role}",
+        f"role = {_text('site' if n == 0 else 'sub'):<23} # {role}",
         "# ct_ratio = 1.0               # where it does not know its current transformers",
         "# invert = true                # where it counts consumption as negative",
         "",

@@ -7,6 +7,8 @@ COMMANDS = (
     ["run"],
     ["read"],
     ["check"],
+    ["scan"],
+    ["map", "check"],
     ["status"],
     ["override", "on"],
     ["override", "off"],

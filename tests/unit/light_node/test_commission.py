@@ -86,6 +86,11 @@ def test_a_meter_that_agrees_with_itself_is_fine():
             "the power says import, but energy_export counts: set invert",
         ),
         (
+            {"later": {"energy_import": 5_000_000.0}},
+            "look",
+            "energy_import has not moved while the power made 50 Wh",
+        ),
+        (
             {"later": {"energy_import": 5_002_000.0}},
             "wrong",
             "the counter rose by 2,000 Wh where the power makes 50 Wh (40.00 times)",
