@@ -9,6 +9,7 @@ Fault
     │   ├── MeterBusy         the meter asked for patience and the budget is spent
     │   ├── NoTimeLeft        the others on the bus have used up the tick
     │   └── MeterRefused      the meter answered with a Modbus exception
+    ├── WriteFault            a device that is steered over Modbus did not take it
     ├── RingFault             the reading store cannot be opened or would be falsified
     ├── PlanFault             a plan from the VEN contradicts itself
     ├── NoBaseline            there is nothing to compare an event with
@@ -46,6 +47,10 @@ class NoTimeLeft(MeterFault):
 
 class MeterRefused(MeterFault):
     """The meter answered with a Modbus exception that asking again does not cure."""
+
+
+class WriteFault(LightNodeFault):
+    """A device was not told what it should hold; it is tried again."""
 
 
 class RingFault(LightNodeFault):

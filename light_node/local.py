@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import msgspec
-import structlog
 
+from doorway import get_logger
 from light_node.errors import LightNodeFault, NodeRefused, NodeUnreachable
 
-log = structlog.get_logger()
+log = get_logger()
 
 LINE_LIMIT = 16 * 1024 * 1024
 """The longest line, in bytes: a day of 4 s readings and a plan of thousands of steps fit."""
@@ -35,6 +35,8 @@ PUSH_EVERY_S = 30.0
 WATTS = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+CapWord = Literal["", "init", "normal", "limited", "failsafe"]
+"""Where the cap for the grid's sake stands; "" where the site has none."""
 NodeEventStatus = Literal["far", "near", "active", "completed", "cancelled"]
 
 
@@ -185,7 +187,13 @@ class SetOverride(Request, frozen=True, kw_only=True, tag="SetOverride"):
     until: Instant | None = None
 
 
-AnyRequest = PutPlan | GetReadings | GetSpan | GetCurtailment | GetStatus | Watch | SetOverride
+class VtnHeard(Request, frozen=True, kw_only=True, tag="VtnHeard"):
+    """The VTN has answered the VEN since the last word of this: the utility's heartbeat."""
+
+
+AnyRequest = (
+    PutPlan | GetReadings | GetSpan | GetCurtailment | GetStatus | Watch | SetOverride | VtnHeard
+)
 
 
 # --- answers -----------------------------------------------------------------------------------
@@ -247,6 +255,8 @@ class Curtailment(Exact, frozen=True, kw_only=True, tag="Curtailment"):
     """(starts_at, baseline minus measured) of the same intervals; None without a good reading."""
     setpoint_acknowledged: bool
     final: bool
+    effect: Literal["", "reached", "partial", "not reached"] = ""
+    """The last verdict of the node's own meter on a lease of the event; "" = none yet."""
 
 
 class MeterStatus(Exact, frozen=True, kw_only=True):
@@ -308,6 +318,34 @@ class OverrideState(Exact, frozen=True, kw_only=True):
     reason: str = ""
     until: Instant | None = None
     source: Literal["", "ems", "local"] = ""
+    spares: tuple[str, ...] = ()
+    """Market contexts whose events it does not reach: caps for the grid's sake."""
+
+
+class WriteState(Exact, frozen=True, kw_only=True):
+    """One device that is steered over Modbus."""
+
+    asset: str
+    wanted_w: float | None
+    """What it should hold; None = it is let go."""
+    held_w: float | None
+    """What it was told and has read back."""
+    told_at: Instant | None
+    writes: int
+    """Since ever, and how many were put off to spare its memory."""
+    refused: int
+    trouble: str = ""
+
+
+class EffectState(Exact, frozen=True, kw_only=True):
+    """What the site's own meter saw of the lease in force."""
+
+    event_id: str
+    verdict: Literal["reached", "partial", "not reached"]
+    target_w: float
+    actual_w: float
+    reached_after_s: float | None
+    at: Instant
 
 
 class Status(Exact, frozen=True, kw_only=True, tag="Status"):
@@ -327,6 +365,12 @@ class Status(Exact, frozen=True, kw_only=True, tag="Status"):
     guard: Literal["init", "normal", "limited", "failsafe"]
     troubles: tuple[str, ...] = ()
     """What somebody should look at, each in one sentence."""
+    grid_cap: CapWord = ""
+    read_only: bool = False
+    """The node measures and reports, and asks nothing of anybody."""
+    writes: tuple[WriteState, ...] = ()
+    effect: EffectState | None = None
+    """None = no lease is in force, or it is too early to say."""
 
 
 AnyAnswer = Answer | Refusal | Readings | Curtailment | Status
@@ -565,6 +609,10 @@ class LocalClient:
         """Opt out on the spot, or withdraw it."""
         n = next(self._numbers)
         await self._ask(SetOverride(n=n, active=active, reason=reason, until=until), Answer)
+
+    async def vtn_heard(self) -> None:
+        """Pass on a sign of life of the VTN."""
+        await self._ask(VtnHeard(n=next(self._numbers)), Answer)
 
     async def watch(self) -> AsyncIterator[Status]:
         """The present Status and each change, until the connection is lost (NodeUnreachable)."""

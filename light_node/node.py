@@ -21,6 +21,7 @@ from ems_bridge.messages import MESSAGE_SCHEMAS, Description, MeterNotice, Minut
 from ems_bridge.topics import Topics
 from light_node import curtailment
 from light_node.baseline import Baseline, SiteCalendar, work_out
+from light_node.capping import GridCap
 from light_node.disk import Disk
 from light_node.errors import LightNodeFault, NoBaseline, UnknownEvent
 from light_node.grid import Grid
@@ -43,6 +44,7 @@ from light_node.local import (
     SetOverride,
     Status,
     Step,
+    VtnHeard,
     Watch,
     clear_the_way,
 )
@@ -50,16 +52,17 @@ from light_node.minutes import MINUTE_S, Tally, worked_out
 from light_node.modbus import Bus, ModbusMeter
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
-from light_node.quality import FROZEN_TICKS, Judge, Quality, is_usable, to_text
+from light_node.quality import FROZEN_TICKS, Judge, Quality, in_words, is_usable, to_text
 from light_node.reading import QUARTER_S, Reading
 from light_node.recorder import Recorder
 from light_node.ring import QUARTERS_KEPT_S, Columns, Ring
 from light_node.sampler import BusSampler, SampledMeter
-from light_node.settings import MeterTable, Settings
+from light_node.settings import MeterTable, Settings, WriteTable
 from light_node.steering import HEARTBEAT_S, Steering, quantity_of
 from light_node.store import Store
-from light_node.sunspec import SunSpecMeter
+from light_node.sunspec import SunSpecMeter, meter_on
 from light_node.telling import Telling
+from light_node.writing import make_writers
 
 log = structlog.get_logger()
 
@@ -70,7 +73,7 @@ _TICKS_LATE = 2.5
 _LEAST_COVERED_S = QUARTER_S / 2
 _MOST_EVENT_ROWS = 500_000
 _HOUR_S = 3600.0
-ALERTS = ("nobody-listens", "no-answer", "denied", "disk", "store", "clock")
+ALERTS = ("nobody-listens", "no-answer", "no-effect", "denied", "disk", "store", "clock")
 """Those that are not of one meter; docs/topics.md says when each stands."""
 
 
@@ -102,6 +105,7 @@ class Node:
         self._is_clock_sure = clock_check(settings.clock.synchronized_file)
         self._baselines: dict[tuple[object, ...], Baseline] = {}
         self._levels: dict[str, float] = {}
+        self._buses: dict[str, Bus] = {}
         self._units = {
             meter.id: profile.units
             for meter, profile in zip(settings.meters, settings.profiles, strict=True)
@@ -154,6 +158,16 @@ class Node:
                         version=self._version,
                     )
                 )
+            writers = make_writers(
+                settings,
+                link=link,
+                topics=self._topics,
+                bus_of=self._bus_of,
+                store=self._store,
+                disk=self._disk,
+                now=self._now,
+            )
+            self._devices = writers.devices
             self._steering = Steering(
                 guard=settings.guard,
                 store=self._store,
@@ -165,6 +179,8 @@ class Node:
                 now=self._now,
                 level_of=self._level_of,
                 changed=self._tell,
+                writers=writers,
+                grid_cap=GridCap(settings.grid_cap, now=self._now),
             )
             self._telling = None if link is None else self._make_telling(link)
             self._stack = stack.pop_all()
@@ -185,6 +201,7 @@ class Node:
                 group.create_task(self._steering.follow_line()),
                 group.create_task(self._steering.beat()),
                 group.create_task(self._steering.send_samples()),
+                *(group.create_task(device.run()) for device in self._devices),
                 group.create_task(sd_notify.keep_alive(self._is_alive)),
             ]
             if self._telling is not None:
@@ -213,6 +230,8 @@ class Node:
                     if active
                     else OverrideState(active=False),
                 )
+            case VtnHeard():
+                self._steering.hear_utility()
             case GetReadings(after=after, limit=limit, wait_s=wait_s):
                 if request.delivered and self._meter(request.meter) == self._settings.site_meter.id:
                     self._ring.delivered = request.delivered
@@ -310,6 +329,7 @@ class Node:
             until=until,
         )
         acknowledged = await self._disk.run(self._store.is_acknowledged, event_id)
+        effect = await self._disk.run(self._store.effect, event_id)
         return Curtailment(
             n=n,
             event_id=event_id,
@@ -327,6 +347,7 @@ class Node:
             delivered=verified.delivered,
             setpoint_acknowledged=acknowledged,
             final=order.ends_at is not None and until >= order.ends_at.timestamp(),
+            effect="" if effect is None else effect.verdict,
         )
 
     def _until(self, order: Order, meter: str, now: datetime) -> float:
@@ -356,6 +377,10 @@ class Node:
             ring_rows=self._ring.row_count,
             guard=self._steering.guard_state.value,
             troubles=tuple(self._troubles().values()),
+            grid_cap=self._steering.cap_state,
+            read_only=self._settings.guard.read_only,
+            writes=self._steering.write_states(),
+            effect=self._steering.effect_state(),
         )
 
     def _troubles(self) -> dict[str, str]:
@@ -376,7 +401,7 @@ class Node:
     def _meter_troubles(self) -> Iterator[tuple[str, str]]:
         for name, seen in self._recorder.seen.items():
             if seen.last is not None and not is_usable(seen.last.quality):
-                yield name, f"Meter {name} is not to be believed: {to_text(seen.last.quality)}."
+                yield name, f"Meter {name} {in_words(seen.last.quality)}."
 
     # --- what the building is told ---------------------------------------------------------------
 
@@ -388,7 +413,11 @@ class Node:
             meters=meters,
             description=self._description,
             troubles=self._troubles,
-            known_alerts=(*ALERTS, *(f"meter-{meter}" for meter in meters)),
+            known_alerts=(
+                *ALERTS,
+                *(f"meter-{meter}" for meter in meters),
+                *(f"write-{table.asset}" for table in self._settings.write),
+            ),
             minute=self._minute,
             bookmark=self._settings.outbox.with_name("minutes-untold"),
             now=self._now,
@@ -554,6 +583,14 @@ class Node:
         else:
             self._steering.pass_on(reading, units)
 
+    def _bus_of(self, table: WriteTable) -> Bus:
+        """The line to a device that is written to; the meters' own where they are on it."""
+        if table.host:
+            bus = Bus.tcp(table.host, table.port)
+        else:
+            bus = Bus.rtu(table.serial, baud=table.baud, parity=table.parity, stop=table.stop)
+        return self._buses.setdefault(bus.name, bus)
+
     def _make_samplers(self) -> list[BusSampler]:
         """One per bus; on each the site's meter first."""
         seq = count(1)
@@ -564,6 +601,7 @@ class Node:
         )
         for meter, profile in ordered:
             bus = make_bus(meter, profile)
+            bus = self._buses.setdefault(bus.name, bus)
             _, meters = buses.setdefault(bus.name, (bus, []))
             source = make_meter(
                 meter,
@@ -608,8 +646,7 @@ def make_meter(
     meter: MeterTable, profile: Profile, bus: Bus, *, second_try: bool = False
 ) -> ModbusMeter | SunSpecMeter:
     """The meter on its line, with what the site says about it."""
-    kind = SunSpecMeter if profile.model else ModbusMeter
-    return kind(
+    return meter_on(
         bus,
         unit=meter.unit,
         profile=profile,

@@ -57,6 +57,8 @@ class Held:
     state: GuardState = GuardState.INIT
     failsafe_seq: int = 0
     """The seq at which FAILSAFE was entered."""
+    released_at: datetime | None = None
+    """When the last release was made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +68,8 @@ class Situation:
     now: datetime
     steps: tuple[Step, ...]
     overridden: bool = False
+    is_failsafe: bool = False
+    """The steps are the failsafe cap: no ramp, no rest, no knowledge of the load holds it up."""
     level_w: float | None = None
     """What the building would use now: the baseline, or what was last measured; None if unknown."""
     ems_lost: bool = False
@@ -95,6 +99,10 @@ def decide(held: Held, situation: Situation, guard: GuardTable) -> Decision:
     """Make the lease that is due now, or the release, or nothing."""
     now = situation.now
     step = None if situation.overridden else step_at(situation.steps, now)
+    if situation.is_failsafe:
+        guard = _failsafe_limits(guard)
+    elif step is not None and _is_too_soon_or_short(held, step, now, guard):
+        step = None
     target = None if step is None else within_limits(step.target, guard, situation.level_w)
     hindrance = (
         "it is not known what the building would use now, so the limits cannot be kept"
@@ -125,6 +133,27 @@ def step_at(steps: Iterable[Step], now: datetime) -> Step | None:
     return min(running, key=_rank, default=None)
 
 
+def _failsafe_limits(guard: GuardTable) -> GuardTable:
+    """The limits under the failsafe cap: it needs no knowledge of the load, and no ramp."""
+    return msgspec.structs.replace(
+        guard, max_reduction_w=None, ramp_w_per_s=None, min_on_s=0, min_off_s=0
+    )
+
+
+def _is_too_soon_or_short(held: Held, step: Step, now: datetime, guard: GuardTable) -> bool:
+    """Whether a step is not begun: too soon after the last release, or too little is left of it.
+
+    It never makes anything last longer: the end of a step stays what it is.
+    """
+    if held.lease is not None:
+        return False
+    if held.released_at is not None and held.released_at <= now:
+        rested_s = (now - held.released_at).total_seconds()
+        if rested_s < guard.min_off_s:
+            return True
+    return step.ends_at is not None and (step.ends_at - now).total_seconds() < guard.min_on_s
+
+
 def _rank(step: Step) -> tuple[bool, int, datetime, str]:
     return step.priority == 0, step.priority, step.starts_at, step.event_id
 
@@ -141,7 +170,8 @@ def within_limits(target: Target, guard: GuardTable, level_w: float | None) -> D
         case Share(of_baseline=share):
             if level_w is None:
                 return None
-            return within_limits(Delta(watts=(share - 1) * level_w), guard, level_w)
+            # Of what it feeds in there is no share: a reduction would become more load.
+            return within_limits(Delta(watts=(share - 1) * max(0.0, level_w)), guard, level_w)
         case Delta(watts=watts):
             return _delta(watts, guard, level_w)
         case Limit():
@@ -253,7 +283,8 @@ def _let_go(held: Held, now: datetime, guard: GuardTable) -> Decision:
         release=True,
     )
     return Decision(
-        held=replace(held, seq=released.seq, lease=None, first_issued_at=None), send=released
+        held=replace(held, seq=released.seq, lease=None, first_issued_at=None, released_at=now),
+        send=released,
     )
 
 
@@ -279,6 +310,8 @@ def _soonest(
 ) -> datetime | None:
     moments = [at for step in situation.steps for at in (step.starts_at, step.ends_at) if at]
     lease = decision.held.lease
+    if lease is None and decision.held.released_at is not None and guard.min_off_s:
+        moments.append(decision.held.released_at + timedelta(seconds=guard.min_off_s))
     if lease is not None:
         moments.append(lease.issued_at + timedelta(seconds=guard.refresh_s))
         if situation.answered_seq < lease.seq:

@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal, Protocol
 
+import msgspec
+
 from doorway import Fault, get_logger
 from ems_bridge.bridge import Received
 from ems_bridge.errors import BridgeError
@@ -24,9 +26,19 @@ from ems_bridge.messages import (
     SetPoint,
 )
 from ems_bridge.topics import Topics
+from light_node.capping import FAILSAFE_EVENT, GridCap
 from light_node.disk import Disk
 from light_node.effect import Effect
-from light_node.local import EmsState, LeaseState, OfferState, OverrideState, Step
+from light_node.local import (
+    CapWord,
+    EffectState,
+    EmsState,
+    LeaseState,
+    OfferState,
+    OverrideState,
+    Step,
+    WriteState,
+)
 from light_node.notices import next_change, notices_at
 from light_node.plan import Plan
 from light_node.quality import is_usable, to_text
@@ -34,6 +46,7 @@ from light_node.reading import Reading
 from light_node.setpoint import GuardState, Held, Situation, decide, in_words, step_at
 from light_node.settings import GuardTable
 from light_node.store import Store
+from light_node.writing import Writers
 
 log = get_logger()
 
@@ -91,10 +104,15 @@ class Steering:
         now: Callable[[], datetime],
         level_of: Callable[[Step], Awaitable[float | None]],
         changed: Callable[[], None],
+        writers: Writers,
+        grid_cap: GridCap | None = None,
     ) -> None:
         """`level_of` gives what the building would use now under a step; `changed` tells watchers
-        that lease, acknowledgement, override or EMS are no longer what they were.
+        that lease, acknowledgement, override or EMS are no longer what they were. Without writers
+        nothing is leased; a link without them is for telling alone.
         """
+        self._writers = writers
+        self._grid_cap = grid_cap or GridCap(None, now=now)
         self._guard = guard
         self._store = store
         self._disk = disk
@@ -121,7 +139,12 @@ class Steering:
         self.unheard = False
         """The broker says that nobody listens to our set-points (known under MQTT 5 alone)."""
         self._denied: frozenset[str] = frozenset()
-        self._renew = False
+        self._renew = bool(writers.devices)
+        """At the start a device may have let go by itself, or hold what is long over."""
+        self._rest = bool(writers.devices)
+        for device in writers.devices:
+            if writers.ems is None:  # else the EMS answers for the building
+                device.answered = self._take_device_answer
         self._told: dict[str, tuple[object, ...]] = {}
         self._hindrance = ""
         self._recent: deque[Reading] = deque(maxlen=15)
@@ -142,6 +165,28 @@ class Steering:
             last_seen_at=self._ems_seen_at,
             offer=self._offer_state(),
         )
+
+    def effect_state(self) -> EffectState | None:
+        """What the meter saw of the lease in force, once that can be said."""
+        effect = self._effect
+        if effect is None or not effect.is_judged:
+            return None
+        return EffectState(
+            event_id=effect.lease.reason.event_id,
+            verdict=effect.word,
+            target_w=effect.target_w,
+            actual_w=effect.actual_w,
+            reached_after_s=effect.reached_after_s,
+            at=self._now(),
+        )
+
+    def write_states(self) -> tuple[WriteState, ...]:
+        return tuple(device.state() for device in self._writers.devices)
+
+    @property
+    def cap_state(self) -> CapWord:
+        """Where the grid cap stands; "" where the site has none."""
+        return self._grid_cap.state
 
     def _offer_state(self) -> OfferState | None:
         offer = self._offer
@@ -170,6 +215,16 @@ class Steering:
                 f"The EMS {self._ems} has not answered a set-point since {since:%H:%M:%S} UTC; "
                 "look whether it runs, and whether the broker's access list lets it and us speak."
             )
+        effect = self._effect
+        if effect is not None and effect.is_idle_word:
+            found["no-effect"] = (
+                f"It is said that the set-point is obeyed, but the meter shows "
+                f"{effect.actual_w / 1000:,.1f} kW where {effect.target_w / 1000:,.1f} kW were "
+                "asked for; look what the EMS, or the device, really does."
+            )
+        for device in self._writers.devices:
+            if device.trouble:
+                found[f"write-{device.asset}"] = device.trouble
         if self._denied:
             found["denied"] = (
                 f"The broker denies what we say on {min(self._denied)}; mend its access list."
@@ -182,7 +237,8 @@ class Steering:
         for source in ("local", "ems"):
             state = self._overrides[source]
             if state.active and (state.until is None or now < state.until):
-                return state
+                spared = self._grid_cap.market_contexts
+                return msgspec.structs.replace(state, spares=spared) if spared else state
         return OverrideState(active=False)
 
     def lease_state(self) -> LeaseState | None:
@@ -209,6 +265,12 @@ class Steering:
     def take_plan(self, plan: Plan) -> None:
         """Steer by this plan from now on; it is on disk already."""
         self._plan = plan
+        self._grid_cap.take(plan.steps)
+        self._wake.set()
+
+    def hear_utility(self) -> None:
+        """The VTN has answered the VEN."""
+        self._grid_cap.hear()
         self._wake.set()
 
     async def set_override(self, source: Literal["ems", "local"], state: OverrideState) -> None:
@@ -318,12 +380,13 @@ class Steering:
     async def _steer(self) -> datetime:
         now = self._now()
         moments = [now + timedelta(seconds=_LOOK_AT_LEAST_S)]
-        if self._link is not None:
+        if not self._writers.is_empty:
             moments.append(await self._lease())
         else:
             self._held = replace(self._held, state=GuardState.NORMAL)
         await self._tell_events(now)
         moments += [at for at in (next_change(self._plan.notices, now),) if at is not None]
+        moments += [at for at in (self._grid_cap.next_change(),) if at is not None]
         moments += [s.until for s in self._overrides.values() if s.active and s.until is not None]
         online = self._is_ems_online()
         if online != self._ems_shown:
@@ -332,15 +395,18 @@ class Steering:
         return min(at for at in moments if at > now)
 
     async def _lease(self) -> datetime:
-        step = step_at(self._plan.steps, self._now())
+        step = step_at(self._grid_cap.steps(self._plan.steps), self._now())
         level_w = None if step is None else await self._level_of(step)
         # From here to the decision nothing is awaited: a plan or an override that came while the
         # level was worked out is in it.
         now = self._now()
+        steps = self._grid_cap.steps(self._plan.steps)
+        if self.override_state().active:
+            steps = tuple(step for step in steps if self._grid_cap.is_cap(step))
         situation = Situation(
             now=now,
-            steps=self._plan.steps,
-            overridden=self.override_state().active,
+            steps=steps,
+            is_failsafe=any(step.event_id == FAILSAFE_EVENT for step in steps),
             level_w=level_w,
             ems_lost=self._ems_state is not None and self._ems_state.state != "online",
             ems_seen_at=self._ems_seen_at,
@@ -366,7 +432,11 @@ class Steering:
         self._unanswered_since = self._since_when_unanswered(now)
         if decision.send is not None:
             self._renew = False
-            await self._send_set_point(decision.send)
+            await self._write(decision.send, level_w)
+        elif self._rest and self._held.lease is None:
+            for device in self._writers.devices:
+                device.rest()
+        self._rest = False
         await self._report_effect()
         return decision.look_at or now + timedelta(seconds=_LOOK_AT_LEAST_S)
 
@@ -378,33 +448,38 @@ class Steering:
             return None
         return self._unanswered_since or now
 
-    async def _send_set_point(self, made: SetPoint) -> None:
-        await self._send(
-            self._topics.limit_cmd, made, expires_at=made.not_after, supersedes="limit"
-        )
+    async def _write(self, made: SetPoint, level_w: float | None) -> None:
+        if self._writers.ems is not None:
+            await self._writers.ems.write(made)
+        for device in self._writers.devices:
+            device.write(made, level_w)
+        event_id = made.reason.event_id
         if made.release:
-            await self._clear(self._topics.limit_state)
-            log.info("released", event_id=made.reason.event_id, seq=made.seq)
+            log.info("released", event_id=event_id, seq=made.seq)
             return
-        await self._send(self._topics.limit_state, made, retain=True, expires_at=made.not_after)
-        log.info(
-            "leased",
-            event_id=made.reason.event_id,
-            seq=made.seq,
-            target=in_words(made),
-            not_after=made.not_after.isoformat(),
-        )
+        until = made.not_after.isoformat()
+        log.info("leased", event_id=event_id, seq=made.seq, target=in_words(made), not_after=until)
+
+    async def _take_device_answer(self, ack: Acknowledgement) -> None:
+        """What a device says stands for the building where there is no EMS."""
+        await self._take_acknowledgement(ack)
+        self._ems_seen_at = self._now()
+        self._wake.set()
+        self._changed()
 
     async def _report_effect(self) -> None:
-        """Tell the EMS what our own meter saw: once the target is reached, else at the end."""
+        """Tell what our own meter saw: soon after the acknowledgement, at changes, at the end."""
         lease = self._held.lease
         effect = self._effect
         if effect is not None:
             over = lease is None or lease.id != effect.lease.id
-            if over or effect.reached_after_s is not None:
-                if not effect.told:
-                    await self._send(self._topics.verify, effect.verdict(self._now()))
-                effect.told = True
+            if effect.is_news or (over and effect.told != effect.word):
+                verdict = effect.verdict(self._now())
+                effect.told = verdict.verdict
+                log.info("effect", event_id=verdict.event_id, verdict=verdict.verdict)
+                await self._disk.run(self._store.save_effect, verdict, now=self._now())
+                await self._send(self._topics.verify, verdict)
+                self._changed()
             if over:
                 self._effect = None
         if self._effect is None and lease is not None and lease.id != self._effect_done:
@@ -468,6 +543,8 @@ class Steering:
         if self._ack is None or ack.seq >= self._ack.seq:
             self._ack = ack
         if ack.status in _OBEYING:
+            if self._effect is not None and ack.id == self._effect.lease.id:
+                self._effect.obeyed(self._now())
             self._acknowledged_seq = max(self._acknowledged_seq, ack.seq)
         log.info("ems_says", status=str(ack.status), seq=ack.seq, reason=ack.reason)
 

@@ -19,9 +19,9 @@ import msgspec
 
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
-from ems_bridge.messages import Acknowledgement, SetPoint
+from ems_bridge.messages import Acknowledgement, SetPoint, Verdict
 from light_node.errors import PlanFault
-from light_node.local import OverrideState
+from light_node.local import Exact, Instant, OverrideState
 from light_node.plan import Order, Plan
 from light_node.setpoint import Held
 
@@ -56,6 +56,15 @@ CREATE TABLE ack (
 CREATE INDEX ack_by_seq ON ack (seq);
 """
 T = TypeVar("T")
+
+
+class Written(Exact, frozen=True, kw_only=True):
+    """How often a device was written to in its life with this node."""
+
+    count: int = 0
+    refused: int = 0
+    """Writes that were put off to spare its memory."""
+    last_at: Instant | None = None
 
 
 class Store:
@@ -178,6 +187,28 @@ class Store:
     def save_override(self, source: Source, state: OverrideState) -> None:
         with self._transaction() as db:
             self._keep(db, f"override {source}", state)
+
+    # --- what was written, and what it brought ----------------------------------------------------
+
+    def written(self, asset: str) -> Written:
+        return self._kept(f"written {asset}", Written) or Written()
+
+    def save_written(self, asset: str, written: Written) -> None:
+        with self._transaction() as db:
+            self._keep(db, f"written {asset}", written)
+
+    def effect(self, event_id: str) -> Verdict | None:
+        """What the meter saw of an event's last lease that was judged."""
+        return self._kept(f"effect {event_id}", Verdict)
+
+    def save_effect(self, verdict: Verdict, *, now: datetime) -> None:
+        with self._transaction() as db:
+            self._keep(db, f"effect {verdict.event_id}", verdict)
+            db.execute(
+                "DELETE FROM kept WHERE name LIKE 'effect %'"
+                " AND json_extract(CAST(value AS TEXT), '$.at') < ?",
+                ((now - KEPT).isoformat(),),
+            )
 
     # --- inside --------------------------------------------------------------------------------
 

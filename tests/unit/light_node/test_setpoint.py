@@ -465,3 +465,35 @@ def test_numbers_go_on_rising_when_the_clock_is_set_back_and_when_the_node_is_re
 
     assert loop.look(-3600).seq == first.seq + 1
     assert replaced.look(60).seq > loop.held.seq
+
+
+def test_a_step_of_which_too_little_is_left_is_not_begun():
+    loop = Loop(guard=GuardTable(min_on_s=300), steps=(step(start=0, end=600),))
+
+    assert loop.look(301) is None
+    assert loop.held.lease is None
+    assert loop.look(200) is not None
+
+
+def test_after_a_release_the_load_rests_before_the_next_step():
+    loop = Loop(
+        guard=GuardTable(min_off_s=300),
+        steps=(step(start=0, end=100), step(start=150, end=900, event="f")),
+    )
+    loop.run(100)
+    assert loop.look(100).release
+
+    assert loop.look(150) is None
+    assert loop.decision.look_at == after(400)
+
+    assert loop.look(400).reason.event_id == "f"
+
+
+def test_the_failsafe_cap_is_lowered_at_once_and_without_knowing_the_load():
+    guard = GuardTable(max_reduction_w=10_000, ramp_w_per_s=500, min_off_s=600, min_load_w=5_000)
+    loop = Loop(guard=guard, steps=(step(end=None, target=Limit(max_watts=4_200)),))
+    loop.held = replace(loop.held, released_at=T0)
+
+    lease = loop.look(1, level_w=None, is_failsafe=True)
+
+    assert (lease.max_w, lease.ramp_w_per_s) == (5_000, None)

@@ -149,3 +149,39 @@ def test_the_installers_page_names_every_profile():
     page = (Path(__file__).parents[3] / "docs" / "installer.md").read_text()
 
     assert [name for name in known_profiles() if f"`{name}`" not in page] == []
+
+
+WRITE = """
+[[write]]
+asset = "pv"
+host = "127.0.0.1"
+rated_w = 60000
+"""
+
+
+def test_a_device_that_is_written_to_has_sane_defaults(tmp_path):
+    (table,) = load_text(tmp_path, SITE + WRITE + 'sunspec = "limit"\n').write
+
+    assert (table.lowest_w, table.highest_w, table.between_writes_s) == (0.0, 60_000, 0.0)
+    flash = 'limit = { address = 200 }\nvolatile = false\nfollows = "change"\n'
+    (table,) = load_text(tmp_path, SITE + WRITE + flash).write
+    assert (table.lowest_w, table.highest_w, table.between_writes_s) == (-60_000, 60_000, 300.0)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", "needs either sunspec"),
+        ('sunspec = "limit"\nserial = "/dev/ttyUSB0"\n', "host"),
+        ('sunspec = "limit"\nrange = [2, 1]\n', "range"),
+        ("limit = { address = 1 }\nfailsafe = { address = 2 }\n", "reversion"),
+        (
+            "limit = { address = 1 }\nreversion = { address = 2 }\nvolatile = false\n",
+            "wears out",
+        ),
+        ('sunspec = "limit"\n' + WRITE + 'sunspec = "limit"\n', "one owner"),
+    ],
+)
+def test_what_is_written_must_be_clear(tmp_path, more, said):
+    with pytest.raises(Fault, match=said):
+        load_text(tmp_path, SITE + WRITE + more)

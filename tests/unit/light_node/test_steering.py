@@ -17,15 +17,17 @@ from ems_bridge.messages import (
     Verdict,
 )
 from ems_bridge.topics import Topics
+from light_node.capping import FAILSAFE_EVENT, GridCap
 from light_node.disk import Disk
 from light_node.local import Delta, Notice, NoticeValue, OverrideState, Step
 from light_node.plan import Plan
 from light_node.quality import Quality
 from light_node.reading import Reading
 from light_node.setpoint import GuardState
-from light_node.settings import GuardTable
+from light_node.settings import GridCapTable, GuardTable
 from light_node.steering import Steering
 from light_node.store import Store
+from light_node.writing import EmsWriter, Writers
 
 TOPICS = Topics("hq", "node-1")
 
@@ -75,6 +77,8 @@ class Bench:
         self.folder = folder
         self.changes = 0
         self.level_w = 100_000.0
+        self.writers = Writers() if link is None else Writers(ems=EmsWriter(link, TOPICS))
+        self.cap_table = None
         self.disk = Disk()
         self.open()
 
@@ -91,6 +95,8 @@ class Bench:
             now=self.clock.now,
             level_of=self.level_of,
             changed=self.count,
+            writers=self.writers,
+            grid_cap=GridCap(self.cap_table, now=self.clock.now),
         )
 
     async def level_of(self, step):
@@ -534,3 +540,117 @@ async def test_an_offer_is_shown_until_it_runs_out_or_is_taken_back(bench):
     await bench.say(offer, "offer")
     bench.clock.advance(60)
     assert bench.steering.ems_state().offer is None
+
+
+async def test_an_ems_that_says_yes_and_moves_nothing_is_found_out_within_a_few_readings(
+    bench, link
+):
+    bench.measure(100_000.0, times=15)
+    await bench.plan(bench.step())
+    await bench.steer()
+    await bench.acknowledge()
+    assert "no-effect" not in bench.steering.troubles()
+
+    bench.measure(100_000.0, times=5)
+    await bench.steer()
+
+    (verdict,) = link.of(Verdict)
+    assert (verdict.verdict, verdict.target_w) == ("not reached", 50_000.0)
+    assert "50.0 kW were asked for" in bench.steering.troubles()["no-effect"]
+    assert bench.steering.effect_state().verdict == "not reached"
+    assert bench.store.effect("e").verdict == "not reached"
+
+    bench.measure(50_000.0, times=3)
+    await bench.steer()
+    assert link.of(Verdict)[-1].verdict == "reached"
+    assert "no-effect" not in bench.steering.troubles()
+    assert bench.store.effect("e").verdict == "reached"
+
+
+async def test_read_only_mode_has_nothing_that_writes_and_goes_on_measuring(bench, link):
+    bench.writers = Writers()
+    bench.restart()
+    await bench.plan(bench.step())
+
+    await bench.steer()
+    bench.measure(100_000.0)
+
+    assert bench.writers.is_empty
+    assert link.of(SetPoint) == []
+    assert TOPICS.limit_state not in link.retained
+    assert bench.steering.lease_state() is None
+
+
+async def test_a_person_overrides_a_voluntary_event_and_no_cap(bench, link):
+    bench.cap_table = GridCapTable(market_contexts=("http://grid",), failsafe_max_w=4_200.0)
+    bench.restart()
+    await bench.steer()
+    assert link.of(SetPoint)[-1].reason.event_id == FAILSAFE_EVENT
+    bench.steering.hear_utility()
+    await bench.plan(bench.step())
+    await bench.steer(1)
+    assert link.of(SetPoint)[-1].reason.event_id == "e"
+
+    await bench.steering.set_override("local", OverrideState(active=True, source="local"))
+    await bench.steer(1)
+    assert link.of(SetPoint)[-1].release
+    assert bench.steering.override_state().spares == ("http://grid",)
+
+    await bench.steer(120)
+
+    assert bench.steering.cap_state == "failsafe"
+    assert link.of(SetPoint)[-1].max_w == 4_200.0
+
+
+class Lamp:
+    """A device that remembers what it was asked."""
+
+    asset = "lamp"
+    trouble = "it is dark."
+
+    def __init__(self):
+        self.asked = []
+        self.answered = None
+
+    def write(self, lease, level_w):
+        self.asked.append("release" if lease.release else (lease.delta_w, level_w))
+
+    def rest(self):
+        self.asked.append("rest")
+
+    def state(self):
+        return "state"
+
+
+async def test_a_device_is_let_rest_at_the_start_told_and_let_go(bench):
+    lamp = Lamp()
+    bench.writers = Writers(devices=(lamp,))
+    bench.restart()
+    await bench.steer()
+    await bench.plan(bench.step(length=60))
+    await bench.steer()
+    await lamp.answered(
+        Acknowledgement(
+            id=bench.steering._held.lease.id,
+            seq=bench.steering._held.seq,
+            status=AckStatus.SUCCEEDED,
+            at=bench.clock.now(),
+        )
+    )
+    assert bench.steering.lease_state().acknowledged == "SUCCEEDED"
+    await bench.steer(61)
+
+    assert lamp.asked == ["rest", (-50_000.0, 100_000.0), "release"]
+    assert bench.steering.troubles()["write-lamp"] == "it is dark."
+    assert bench.steering.write_states() == ("state",)
+
+
+async def test_a_node_that_was_killed_tells_its_device_again_at_once(bench):
+    lamp = Lamp()
+    bench.writers = Writers(devices=(lamp,))
+    bench.restart()
+    await bench.plan(bench.step())
+    await bench.steer()
+    bench.restart()
+    await bench.steer(1)
+    assert lamp.asked == [(-50_000.0, 100_000.0)] * 2
