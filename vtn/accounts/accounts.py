@@ -129,8 +129,11 @@ class Accounts:
         self._throttle.succeeded(name=name)
         return Login(token=token, person=_person(user, session_id))
 
-    async def identify(self, token: str) -> Person:
-        """Whose session this is. Raises Unauthorised where it has ended."""
+    async def identify(self, token: str, *, used: bool = True) -> Person:
+        """Whose session this is; `used` where somebody does something with it.
+
+        Raises Unauthorised where it has ended.
+        """
         now = self._office.now()
         session_id = secrets.sha256(token)
         async with self._store.read() as connection:
@@ -142,7 +145,7 @@ class Accounts:
             raise Unauthorised("Your session has ended; log in again.")
         if user.disabled_at is not None:
             raise Unauthorised("This user is disabled; ask an admin.")
-        if session.seen_at + SEEN_EVERY <= now:
+        if used and session.seen_at + SEEN_EVERY <= now:
             async with self._store.write() as connection:
                 await users.touch_session(connection, session_id, now)
         return _person(user, session_id)

@@ -26,7 +26,8 @@ from vtn.config import Settings
 from vtn.credential import read_token
 from vtn.desk import Desk
 from vtn.errors import VtnError
-from vtn.operations import enrolment, events, probes, records, reports, users, vens
+from vtn.live import Feed
+from vtn.operations import enrolment, events, live, probes, records, reports, users, vens
 from vtn.operations.access import Access, Csrf, operator, person
 from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
 from vtn.vitals import Vitals
@@ -53,12 +54,14 @@ def make_app(
     vitals: Vitals,
     *,
     accounts: Accounts | None = None,
+    feed: Feed | None = None,
     console: Sequence[ControllerRouterHandler] = (),
     templates: TemplateConfig[Any] | None = None,
     now: Callable[[], datetime] = _now,
 ) -> Litestar:
     """The ASGI application; without `accounts` for who has the token only.
 
+    With a `feed` there is /live, where it is told what changes.
     `console` are the pages for browsers, made of `templates`.
     Raises Unauthorised where a token cannot be read.
     """
@@ -89,6 +92,7 @@ def make_app(
             ),
             probes.router,
             show_schema,
+            *([live.router] if feed is not None else []),
             *console,
         ],
         template_config=templates,
@@ -101,6 +105,7 @@ def make_app(
             "by": Provide(operator, sync_to_thread=False),
             "who": Provide(person, sync_to_thread=False),
             "accounts": Provide(lambda: accounts, sync_to_thread=False),
+            "feed": Provide(lambda: feed, sync_to_thread=False),
         },
         exception_handlers={
             VtnError: refused,

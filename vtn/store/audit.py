@@ -57,3 +57,15 @@ async def lines(
         query = query.where(AuditRow.subject == subject)
     rows = (await connection.execute(query)).mappings()
     return [AuditLine(**row) for row in rows]
+
+
+async def after(connection: AsyncConnection, number: int, *, limit: int) -> list[AuditLine]:
+    """What came after a line, oldest first."""
+    query = (
+        select(AuditRow.__table__)
+        .where(AuditRow.number > number)
+        .order_by(AuditRow.number)
+        .limit(limit)
+    )
+    rows = (await connection.execute(query)).mappings()
+    return [AuditLine(**row) for row in rows]

@@ -328,6 +328,18 @@ async def records(
     return await _records(connection, wanted[:limit], now)
 
 
+async def starting(
+    connection: AsyncConnection, now: datetime, starts_at: datetime, ends_at: datetime
+) -> list[EventRecord]:
+    """Events that start in [starts_at, ends_at), the last first."""
+    ids = await connection.scalars(
+        select(EventRow.event_id)
+        .where(EventRow.starts_at >= starts_at, EventRow.starts_at < ends_at)
+        .order_by(EventRow.starts_at.desc(), EventRow.event_id)
+    )
+    return await _records(connection, list(ids), now)
+
+
 async def live_statuses(connection: AsyncConnection, now: datetime) -> list[EventStatus]:
     """The status of each event that is not over at `now`."""
     query = (
@@ -337,6 +349,19 @@ async def live_statuses(connection: AsyncConnection, now: datetime) -> list[Even
     )
     documents = await connection.scalars(query)
     return [status_at(decode(document, Event), now) for document in documents]
+
+
+async def live_targets(connection: AsyncConnection, now: datetime) -> dict[str, list[str]]:
+    """Of each VEN the events it is in that are not over at `now`."""
+    query = (
+        select(EventTargetRow.ven_id, EventTargetRow.event_id)
+        .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
+        .where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
+    )
+    found: dict[str, list[str]] = {}
+    for ven_id, event_id in await connection.execute(query):
+        found.setdefault(ven_id, []).append(event_id)
+    return found
 
 
 # --- inside --------------------------------------------------------------------------------------
