@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import msgspec
 
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
 from light_node import screen
@@ -70,8 +71,12 @@ main.add_command(map_)
 
 @main.command(epilog="Example: light-node run --config /etc/demandflex/site.toml")
 @_configured
-def run(settings: Settings) -> None:
+@click.option("--read-only", is_flag=True, help="Measure and report only; as [guard] read_only.")
+def run(settings: Settings, *, read_only: bool) -> None:
     """Sample the meters, hold the plan and serve the socket, until SIGTERM or Ctrl-C."""
+    if read_only:
+        guard = msgspec.structs.replace(settings.guard, read_only=True)
+        settings = msgspec.structs.replace(settings, guard=guard)
     # Here alone: the other commands need neither Modbus nor MQTT, and start in half the time.
     from light_node.node import Node  # noqa: PLC0415 - as said above
 
