@@ -35,7 +35,6 @@ from vtn.following import Following
 from vtn.gateway import Gateway
 from vtn.heap import one_heap
 from vtn.listener import Listener
-from vtn.live import Feed
 from vtn.operations import make_app
 from vtn.proof import Proof
 from vtn.push import push
@@ -160,6 +159,9 @@ class App:
         tasks = await exits.enter_async_context(asyncio.TaskGroup())
         await exits.enter_async_context(_contacts(tasks, office))
         await exits.enter_async_context(_meanwhile(tasks, office.pressure.run()))
+        await exits.enter_async_context(
+            _meanwhile(tasks, office.conversation.run(store, self._now))
+        )
         vitals = Vitals(office, version=head(), worker=self._worker, run_dir=self._run_dir)
         exits.push_async_callback(vitals.figures.close)
         await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
@@ -169,13 +171,11 @@ class App:
         password = await first_admin(store, now=self._now)
         if password is not None:
             show(FIRST_WORDS.format(password))
-        feed = Feed(office)
-        await exits.enter_async_context(_meanwhile(tasks, feed.run()))
-        operators = make_app(desk, settings, vitals, accounts=accounts, feed=feed)
         self._operator_port = await exits.enter_async_context(
-            _operators(tasks, operators, doors.operator, settings)
+            _operators(
+                tasks, make_app(desk, settings, vitals, accounts=accounts), doors.operator, settings
+            )
         )
-        exits.callback(feed.close)
         signs = settings.openadr.signatures != "off"
         gateway = Gateway(office, Proof(settings.openadr, Nonces(store)) if signs else None)
         listener = await exits.enter_async_context(

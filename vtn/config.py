@@ -173,6 +173,15 @@ class EnrolmentSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """Of a VEN's certificate; it is renewed after two thirds of it."""
 
 
+class MessageSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[messages]: what was said with VENs, word by word, for the console's page Messages."""
+
+    keep_hours: Annotated[int, msgspec.Meta(ge=0, le=24 * 31)] = 24
+    """0 keeps nothing."""
+    most: Positive = 50_000
+    """Messages kept at most, of all VENs together; some 2 kB each."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Everything of vtn.toml."""
 
@@ -183,6 +192,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     reports: ReportSettings = ReportSettings()
     retention: RetentionSettings = RetentionSettings()
     enrolment: EnrolmentSettings | None = None
+    messages: MessageSettings = MessageSettings()
 
 
 def load(path: Path) -> Settings:

@@ -35,6 +35,7 @@ from oadr.report import (
     UpdateReport,
 )
 from oadr.vocabulary import ServiceName
+from vtn.conversation import Exchange
 from vtn.directory import Entry
 from vtn.errors import Conflict, Rejected, StoreUnavailable
 from vtn.identity import caller
@@ -162,6 +163,24 @@ class Gateway:
         kept by whoever keeps the connection.
         """
         peer = _Peer(certificate=certificate, der=der, connection=connection, request=request)
+        answer = await self._answer(service, body, peer, last)
+        entry = self._office.directory.by_certificate(certificate) if certificate else None
+        self._office.conversation.hear(
+            Exchange(
+                self._office.now(),
+                entry.ven.ven_id if entry is not None else "",
+                certificate or "",
+                service.value,
+                answer.status,
+                body,
+                answer.body,
+            )
+        )
+        return answer
+
+    async def _answer(
+        self, service: ServiceName, body: bytes, peer: "_Peer", last: LastPoll | None
+    ) -> Answer:
         try:
             return Answer(200, await self._reply(service, body, peer, last))
         except Refused as error:

@@ -28,6 +28,7 @@ from doorway import get_logger
 from oadr.endpoints import MEDIA_TYPE, path
 from oadr.fingerprint import sha256
 from oadr.vocabulary import ServiceName
+from vtn.conversation import Exchange
 from vtn.directory import Entry, nobody_listens
 from vtn.errors import Conflict, NotPushed, StoreUnavailable
 from vtn.forwarded import Shown
@@ -248,7 +249,26 @@ class Pusher:
         """Raises NotPushed, StoreUnavailable."""
         office, ven = self._office, entry.ven
         body = await self._gateway.seal(ven, outgoing.body)
-        answer = await self._post(ven.certificate_sha256, address, outgoing.kind, body)
+        answer, status = b"", 0
+        try:
+            answer = await self._post(ven.certificate_sha256, address, outgoing.kind, body)
+            status = 200
+        except NotPushed as error:
+            answer = str(error).encode()
+            raise
+        finally:
+            office.conversation.hear(
+                Exchange(
+                    office.now(),
+                    ven.ven_id,
+                    ven.certificate_sha256,
+                    SERVICE_OF[outgoing.kind].value,
+                    status,
+                    body,
+                    answer,
+                    pushed=True,
+                )
+            )
         office.directory.touch(entry, office.now())
         caller = Caller(entry, PUSHED)
         await arrived(office, caller)

@@ -8,16 +8,29 @@ Each act is one transaction with its audit line; a refusal is a VtnError and cha
 from vtn.desk.audit import AuditDesk
 from vtn.desk.enrolment import EnrolmentDesk
 from vtn.desk.events import EventDesk
+from vtn.desk.grouping import GroupingDesk
 from vtn.desk.groups import GroupDesk
+from vtn.desk.nodes import NodesDesk
 from vtn.desk.opts import OptDesk
 from vtn.desk.readings import ReadingDesk
 from vtn.desk.reports import ReportDesk
+from vtn.desk.talk import TalkDesk
 from vtn.desk.vens import VenDesk
 
 __all__ = ["Desk"]
 
 
 class Desk(
-    VenDesk, GroupDesk, EventDesk, ReportDesk, ReadingDesk, OptDesk, AuditDesk, EnrolmentDesk
+    VenDesk,
+    GroupDesk,
+    EventDesk,
+    ReportDesk,
+    ReadingDesk,
+    OptDesk,
+    AuditDesk,
+    EnrolmentDesk,
+    NodesDesk,
+    GroupingDesk,
+    TalkDesk,
 ):
     """All acts and views of the operator; shared by the API and the console."""

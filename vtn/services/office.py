@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.config import Settings
+from vtn.conversation import Conversation
 from vtn.counts import Counts
 from vtn.directory import Directory, Entry
 from vtn.errors import Unknown
@@ -43,10 +44,14 @@ class Office:
     counts: Counts = field(default_factory=Counts)
     pressure: Pressure = field(default_factory=Pressure)
     intake: Intake = field(default_factory=Intake)
+    conversation: Conversation = field(init=False)
     process_id: str = field(default_factory=lambda: secrets.token_hex(4))
     """Tells our own notices from those of other processes."""
     _refreshing: asyncio.Lock = field(default_factory=asyncio.Lock, init=False, repr=False)
     """What was read before a change may not be entered after it: a revoked VEN would be back."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "conversation", Conversation(self.settings.messages))
 
     @property
     def vtn_id(self) -> str:

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.records import Group, MarketContext
@@ -59,3 +59,22 @@ async def market_contexts(connection: AsyncConnection) -> list[MarketContext]:
 
 async def add_market_context(connection: AsyncConnection, context: MarketContext) -> None:
     await connection.execute(insert(MarketContextRow).values(uri=context.uri, name=context.name))
+
+
+async def lock(connection: AsyncConnection, group_id: str) -> None:
+    """Nobody else changes the group until the transaction ends."""
+    await connection.execute(
+        select(GroupRow.group_id).where(GroupRow.group_id == group_id).with_for_update()
+    )
+
+
+async def rename(connection: AsyncConnection, group_id: str, name: str) -> None:
+    await connection.execute(
+        update(GroupRow).where(GroupRow.group_id == group_id).values(name=name)
+    )
+
+
+async def rename_market_context(connection: AsyncConnection, uri: str, name: str) -> None:
+    await connection.execute(
+        update(MarketContextRow).where(MarketContextRow.uri == uri).values(name=name)
+    )
