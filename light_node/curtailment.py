@@ -33,7 +33,8 @@ def ordered_w(target: Target, baseline_w: float) -> float:
         case Delta(watts=watts):
             return -watts
         case Share(of_baseline=share):
-            return baseline_w * (1 - share)
+            # Where the building would feed in there is no consumption to take a share of.
+            return max(0.0, baseline_w) * (1 - share)
         case Limit(max_watts=highest, min_watts=lowest):
             down = max(0.0, baseline_w - highest) if highest is not None else 0.0
             up = max(0.0, lowest - baseline_w) if lowest is not None else 0.0

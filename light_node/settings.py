@@ -11,6 +11,7 @@ import msgspec
 
 from doorway import SettingsFault, load_settings
 from ems_bridge.broker import BrokerSettings
+from light_node.errors import ProfileFault
 from light_node.profile import Profile, load_profile
 
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
@@ -266,7 +267,7 @@ def load(path: Path) -> Settings:
     settings = Settings(
         site=file.site,
         meters=file.meter,
-        profiles=tuple(load_profile(meter.profile, folder=folder) for meter in file.meter),
+        profiles=tuple(_profile_of(meter, path) for meter in file.meter),
         socket=file.socket.path if file.socket else folder / "light-node.sock",
         ring=ring,
         plan=file.plan.path if file.plan else ring.path.with_name("plan.db"),
@@ -281,6 +282,13 @@ def load(path: Path) -> Settings:
     )
     _check(settings, str(path))
     return settings
+
+
+def _profile_of(meter: MeterTable, path: Path) -> Profile:
+    try:
+        return load_profile(meter.profile, folder=path.resolve().parent)
+    except ProfileFault as fault:
+        raise ProfileFault(f"{path}: [[meter]] '{meter.id}': {fault}") from fault
 
 
 def parse_zone(text: str) -> tzinfo:
