@@ -1,6 +1,8 @@
 """The store: versions, durability, and updates that come at the same time."""
 
 import asyncio
+import importlib
+import pkgutil
 from datetime import timedelta
 
 import msgspec
@@ -8,9 +10,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import vtn.store
 from oadr.replay import Nonce
 from oadr.report import (
     CreatedReport,
@@ -65,6 +69,8 @@ async def test_migrating_twice_changes_nothing(database):
 
 
 async def test_the_migrations_make_exactly_the_tables_of_the_code(database):
+    for module in pkgutil.iter_modules(vtn.store.__path__):
+        importlib.import_module(f"vtn.store.{module.name}")  # some declare tables of their own
     await migrate(database)
     store = await Store.open(database)
 
@@ -420,3 +426,10 @@ async def test_the_same_act_twice_at_the_same_moment_is_done_once(house):
     assert {"EventRecord", "Conflict"} == {type(one).__name__ for one in done}
     assert len(await house.desk.events()) == 1
     assert len(await house.desk.audit(subject="event:e")) == 1
+
+
+def test_the_scripts_are_numbered_as_they_follow_one_another():
+    scripts = list(ScriptDirectory.from_config(engine_module._config()).walk_revisions())
+
+    assert [one.revision for one in reversed(scripts)] == engine_module._versions()
+    assert scripts[0].revision == engine_module.head()
