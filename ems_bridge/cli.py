@@ -24,7 +24,7 @@ from ems_bridge.errors import BridgeError, EmsFailed, MessageRefused
 from ems_bridge.link import Incoming
 from ems_bridge.messages import Message, decode, encode
 from ems_bridge.plant import Plant, SimulatedPlant, plant_at
-from ems_bridge.probe import Target, listen, send_lease, set_override
+from ems_bridge.probe import Target, described_meters, listen, retain, send_lease, set_override
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import ReferenceEms
 from ems_bridge.settings import Settings
@@ -438,6 +438,54 @@ def check(
         failed = outcome.count("failed")
         raise EmsFailed(f"the EMS breaks {failed} of its promises; docs/topics.md has each.")
     show(f"{outcome.count('passed')} passed, {outcome.count('not shown')} not shown")
+
+
+@main.command(
+    "home-assistant",
+    epilog=_example(
+        "Example", "ems-bridge home-assistant --site town-hall --node node-1 --ems bms --publish"
+    ),
+)
+@_place
+@click.option("--meter", "meters", multiple=True, help="A meter to show; may be repeated.")
+@click.option("--publish", "act", flag_value="publish", help="Publish it, retained.")
+@click.option("--remove", "act", flag_value="remove", help="Take the device out of Home Assistant.")
+@click.option("--yaml", "act", flag_value="yaml", help="Print it for configuration.yaml instead.")
+@click.option("--prefix", default="homeassistant", show_default=True, help="Its discovery prefix.")
+def home_assistant(
+    settings: Settings, meters: tuple[str, ...], act: str | None, prefix: str
+) -> None:
+    """Show the node in Home Assistant by MQTT discovery; without an option, print the payload.
+
+    With --publish and no --meter, the meters are those of the node's own description.
+    """
+    # Here alone: a light node does not meet Home Assistant all day.
+    from ems_bridge import home_assistant as view  # noqa: PLC0415 - as said above
+
+    topics = Topics(settings.site, settings.node)
+    topic = view.discovery_topic(topics, prefix=prefix)
+    if act == "yaml":
+        click.echo(to_yaml(view.configuration(topics, settings.ems, meters=meters)), nl=False)
+        return
+
+    def payload(shown: tuple[str, ...]) -> dict[str, Any]:
+        return view.discovery(topics, settings.ems, meters=shown, version=version("demandflex"))
+
+    async def publish() -> None:
+        shown = meters or await described_meters(settings, _now)
+        await retain(settings, _now, topic, msgspec.json.encode(payload(shown)))
+        show(f"{topic}: published, with {len(shown)} meters")
+
+    async def remove() -> None:
+        await retain(settings, _now, topic, b"")
+        show(f"{topic}: removed")
+
+    if act == "publish":
+        _run(publish())
+    elif act == "remove":
+        _run(remove())
+    else:
+        show_json(payload(meters))
 
 
 @main.command(epilog=_example("Example", "ems-bridge schema > asyncapi.yaml"))

@@ -14,6 +14,7 @@ from ems_bridge.link import Incoming, Link, Outgoing
 from ems_bridge.messages import (
     Acknowledgement,
     AckStatus,
+    Description,
     Message,
     Override,
     Reason,
@@ -71,6 +72,26 @@ async def listen(settings: Settings, now: Callable[[], datetime]) -> AsyncGenera
     async with connected(settings, (topics.everything,), now) as link:
         while True:
             yield await link.receive()
+
+
+async def retain(
+    settings: Settings, now: Callable[[], datetime], topic: str, payload: bytes
+) -> None:
+    """Leave `payload` on a topic; an empty one takes off what is there."""
+    async with connected(settings, (), now) as link:
+        await link.publish(Outgoing(topic=topic, payload=payload, retain=True))
+
+
+async def described_meters(settings: Settings, now: Callable[[], datetime]) -> tuple[str, ...]:
+    """The meters of the node's description. Raises BridgeError where it has left none."""
+    topic = Topics(settings.site, settings.node).description
+    async with connected(settings, (topic,), now) as link:
+        with contextlib.suppress(TimeoutError, MessageRefused):
+            async with asyncio.timeout(2 * RETAINED_WAIT_S):
+                message = decode((await link.receive()).payload)
+                if isinstance(message, Description):
+                    return tuple(meter.id for meter in message.meters)
+    raise BridgeError(f"no node has described itself on {topic}; name its meters with --meter.")
 
 
 async def set_override(
