@@ -35,6 +35,7 @@ from vtn.following import Following
 from vtn.gateway import Gateway
 from vtn.heap import one_heap
 from vtn.listener import Listener
+from vtn.live import Feed
 from vtn.operations import make_app
 from vtn.proof import Proof
 from vtn.push import push
@@ -171,11 +172,13 @@ class App:
         password = await first_admin(store, now=self._now)
         if password is not None:
             show(FIRST_WORDS.format(password))
+        feed = Feed(office)
+        await exits.enter_async_context(_meanwhile(tasks, feed.run()))
+        operators = make_app(desk, settings, vitals, accounts=accounts, feed=feed)
         self._operator_port = await exits.enter_async_context(
-            _operators(
-                tasks, make_app(desk, settings, vitals, accounts=accounts), doors.operator, settings
-            )
+            _operators(tasks, operators, doors.operator, settings)
         )
+        exits.callback(feed.close)
         signs = settings.openadr.signatures != "off"
         gateway = Gateway(office, Proof(settings.openadr, Nonces(store)) if signs else None)
         listener = await exits.enter_async_context(
