@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -20,6 +22,7 @@ from doorway.invitation import read_invitation
 from oadr.fingerprint import sha256
 from oadr.registration import CreatePartyRegistration
 from oadr.vocabulary import ServiceName
+from tests.conftest import _free_port
 from tests.story.pretend_node import PretendNode
 from tests.story.vtn.utility import Speaker, Utility, settings
 from ven import agent, config, control
@@ -423,6 +426,112 @@ async def test_what_the_listener_does_not_do_is_a_4xx(house, status, words):
     found, sentence = await curl("--cacert", house.pki.vtn_trust, *options, house.url + path)
 
     assert (status, True) == (found, sentence.endswith(b"."))
+
+
+async def test_strangers_who_say_nothing_are_cut_off_and_hold_nobody_up(house, monkeypatch):
+    monkeypatch.setattr("vtn.enrolment.listener.MOST_S", 1.0)
+    monkeypatch.setattr("vtn.enrolment.listener.MOST_CONNECTIONS", 8)
+    tls = ssl.create_default_context(cafile=house.pki.vtn_trust)
+    port = house.app.enrolment_port
+    crowd = [await asyncio.open_connection("127.0.0.1", port, ssl=tls) for _ in range(10)]
+    for _, writer in crowd:
+        writer.write(b"GET /.well-known/est/cacerts HTTP/1.1\r\nHost: x\r\nX: ")  # and no more
+
+    status, _ = await curl("--cacert", house.pki.vtn_trust, f"{house.url}/.well-known/est/cacerts")
+
+    assert status == 200
+    async with asyncio.timeout(10):
+        for reader, writer in crowd:
+            with contextlib.suppress(ConnectionError, ssl.SSLError):
+                assert await reader.read() == b""
+            writer.close()
+
+
+async def test_more_than_a_few_connections_of_one_address_are_closed_at_once(house, monkeypatch):
+    monkeypatch.setattr("vtn.enrolment.listener.MOST_OF_ONE", 2)
+    tls = ssl.create_default_context(cafile=house.pki.vtn_trust)
+    port = house.app.enrolment_port
+    crowd = [await asyncio.open_connection("127.0.0.1", port, ssl=tls) for _ in range(3)]
+
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await crowd[2][0].read() == b""
+    for _, writer in crowd:
+        writer.close()
+
+
+async def test_who_enrols_at_one_worker_is_known_to_all(pki, tmp_path, postgres):
+    name, _ = postgres.fresh()
+    url = postgres.tcp_url(name).replace("+asyncpg", "")
+    port, operator_port, enrolment_port = _free_port(), _free_port(), _free_port()
+    stem, authority = pki.folder / "vtn-ecc", pki.folder / "enrolment-ca"
+    settings_file = tmp_path / "vtn.toml"
+    settings_file.write_text(f"""
+[vtn]
+id = "vtn"
+url = "https://127.0.0.1:{port}"
+workers = 2
+[openadr]
+host = "127.0.0.1"
+port = {port}
+client_ca = "{pki.ven_trust}"
+certificates = [{{ cert = "{stem}.crt", key = "{stem}.key" }}]
+[enrolment]
+host = "127.0.0.1"
+port = {enrolment_port}
+cert = "{authority}.crt"
+key = "{authority}.key"
+trust = "{pki.vtn_trust}"
+[store]
+url = "{url}"
+[operator]
+port = {operator_port}
+token_file = "operator.token"
+""")
+    vtn = (Path(sys.executable).with_name("vtn"), "--config", settings_file)
+    await run(vtn[0], "init", *vtn[1:])
+    with (tmp_path / "serve.log").open("w") as log:
+        serving = await asyncio.create_subprocess_exec(
+            vtn[0], "serve", *vtn[1:], stdout=log, stderr=log
+        )
+    try:
+        async with asyncio.timeout(60):
+            while "all workers listen" not in (tmp_path / "serve.log").read_text():
+                assert serving.returncode is None, (tmp_path / "serve.log").read_text()
+                await asyncio.sleep(0.1)
+        made = json.loads(
+            await run(
+                *(Path(sys.executable).with_name("certs"), "code", "hq", "--json"),
+                *("--vtn", f"http://127.0.0.1:{operator_port}"),
+                *("--token-file", tmp_path / "operator.token"),
+            )
+        )
+        assert "open" in await run(vtn[0], "codes", "list", *vtn[1:])
+        dev = tmp_path / "dev"
+        _, out, err = await ven("enroll", made["invitation"], "--dir", dev)
+        assert "registers this VEN as 'hq'" in out, err
+        shows = ("--cert", dev / "ven" / "ven.crt", "--key", dev / "ven" / "ven.key")
+        for _ in range(8):  # each a connection of its own, at one worker or the other
+            status, body = await curl(
+                *("--cacert", pki.vtn_trust, *shows),
+                f"https://127.0.0.1:{enrolment_port}/.well-known/demandflex/ven",
+            )
+            assert (status, json.loads(body)["ven_id"]) == (200, "hq")
+        assert "used" in await run(vtn[0], "codes", "list", *vtn[1:])
+    finally:
+        if serving.returncode is None:
+            serving.terminate()
+        await asyncio.wait_for(serving.wait(), 20)
+        postgres.drop(name)
+
+
+async def run(*words):
+    process = await asyncio.create_subprocess_exec(
+        *map(str, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 0, err.decode()
+    return out.decode()
 
 
 async def test_three_commands_from_nothing_to_ready(house, tmp_path):

@@ -40,8 +40,13 @@ MOST_S: Final = 20.0
 LINGER_S: Final = 2.0
 STOP_S: Final = 2.0
 MOST_CONNECTIONS: Final = 200
+"""Open at once; one more, and the oldest is closed."""
+MOST_OF_ONE: Final = 20
+"""From one address."""
 MAX_BYTES: Final = 32 * 1024
 """A request for RSA-4096 has 2 KiB."""
+_PLAIN: Final = {"Connection": "close", "Server": "vtn"}
+"""One answer a connection; whoever comes need not know what it is made of."""
 _PKCS10: Final = ("application/pkcs10", "application/octet-stream")
 
 
@@ -56,6 +61,10 @@ class VenHere(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...]
 
 
+def _nothing() -> None:
+    """There is no connection to abort yet."""
+
+
 class _Connection(web.RequestHandler):
     """One connection; however slow the other end is, it ends."""
 
@@ -64,6 +73,7 @@ class _Connection(web.RequestHandler):
         self._listener = listener
         self._timer: asyncio.TimerHandle | None = None
         self.shown: Shown | None = None
+        self.abort: Callable[[], None] = _nothing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -75,7 +85,9 @@ class _Connection(web.RequestHandler):
         except ValueError:  # OpenSSL takes some certificates that can be nobody's
             tcp.abort()
             return
-        if not self._listener.enter(self):
+        self.abort = tcp.abort
+        peer = transport.get_extra_info("peername")
+        if not self._listener.enter(self, str(peer[0]) if isinstance(peer, tuple) else ""):
             tcp.abort()
             return
         self._timer = asyncio.get_running_loop().call_later(MOST_S, tcp.abort)
@@ -118,7 +130,7 @@ class EnrolmentListener:
         self._revocation = revocation
         self._context = tls_context(settings.openadr)
         self._context.verify_mode = ssl.CERT_OPTIONAL
-        self._open: set[_Connection] = set()
+        self._open: dict[_Connection, str] = {}  # the oldest first, with its address
         self.port: int = listening.getsockname()[1]
 
     async def __aenter__(self) -> Self:
@@ -146,15 +158,19 @@ class EnrolmentListener:
         self._server.pre_shutdown()
         await self._server.shutdown(STOP_S)
 
-    def enter(self, connection: _Connection) -> bool:
-        """Whether there is room for one more."""
-        if len(self._open) >= MOST_CONNECTIONS:
+    def enter(self, connection: _Connection, peer: str) -> bool:
+        """Whether a connection may stay; where there are too many the oldest makes room."""
+        if list(self._open.values()).count(peer) >= MOST_OF_ONE:
             return False
-        self._open.add(connection)
+        if len(self._open) >= MOST_CONNECTIONS:
+            oldest = next(iter(self._open))
+            del self._open[oldest]
+            oldest.abort()
+        self._open[connection] = peer
         return True
 
     def leave(self, connection: _Connection) -> None:
-        self._open.discard(connection)
+        self._open.pop(connection, None)
 
     async def _handle(self, request: BaseRequest) -> web.Response:
         try:
@@ -213,7 +229,9 @@ class EnrolmentListener:
             resources=ven.resources,
             groups=ven.groups,
         )
-        return web.Response(body=msgspec.json.encode(here), content_type="application/json")
+        return web.Response(
+            body=msgspec.json.encode(here), content_type="application/json", headers=_PLAIN
+        )
 
     def _shown(self, request: BaseRequest) -> Shown:
         """The certificate of the other end. Raises NotEnrolled."""
@@ -254,7 +272,7 @@ def _certificates(ders: tuple[bytes, ...], kind: str) -> web.Response:
     headers = {
         "Content-Type": kind,
         "Content-Transfer-Encoding": "base64",
-        "Connection": "close",
+        **_PLAIN,
     }
     return web.Response(body=base64.encodebytes(certs_only(*ders)), headers=headers)
 
@@ -264,4 +282,4 @@ def _refuse(status: int, sentence: str, **headers: str) -> web.Response:
         headers["WWW-Authenticate"] = 'Basic realm="one-time code", charset="UTF-8"'
     if status in (429, 503):
         headers["Retry-After"] = "3600" if status == 429 else "5"
-    return web.Response(status=status, text=sentence, headers={**headers, "Connection": "close"})
+    return web.Response(status=status, text=sentence, headers={**headers, **_PLAIN})
