@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 
 import oadr
@@ -21,11 +22,14 @@ from certs.sheet import made_code, write_sheet
 from doorway.invitation import read_invitation
 from oadr.fingerprint import sha256
 from oadr.registration import CreatePartyRegistration
+from oadr.signature import Signer
 from oadr.vocabulary import ServiceName
 from tests.conftest import _free_port
 from tests.story.pretend_node import PretendNode
 from tests.story.vtn.utility import Speaker, Utility, settings
 from ven import agent, config, control
+from ven.cli import main as ven_cli
+from ven.credentials import read_credentials
 from ven.renewal import newest, renewed_file
 from vtn.app import App
 from vtn.config import EnrolmentSettings, ReportSettings
@@ -34,6 +38,7 @@ from vtn.enrolment.room import Enrolment
 from vtn.errors import Conflict, NotEnrolled
 from vtn.store import migrate
 
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 VEN = [sys.executable, "-c", "from ven.cli import main; main()"]
 
 
@@ -139,6 +144,7 @@ async def test_a_code_makes_a_ven_once_and_gives_the_same_key_its_certificate_ag
     assert acts[:2] == [("ven:hq", "enrol VEN"), ("operator:anna", "make enrolment code")]
 
 
+@on_sqlite
 async def test_expired_withdrawn_and_unknown_codes_are_refused(office, tmp_path):
     body = csr(tmp_path)
     late, taken = await office.code(), await office.code()
@@ -172,6 +178,7 @@ async def test_ten_wrong_tries_lock_a_code_and_whoever_made_them(office, tmp_pat
     assert states == {"hq": "locked", "mill": "used"}
 
 
+@on_sqlite
 async def test_an_address_of_ipv6_is_counted_by_its_network(office, tmp_path):
     code, body = await office.code(), csr(tmp_path)
     for number in range(10):
@@ -192,34 +199,35 @@ async def test_two_devices_with_one_code_at_once_get_one_certificate(office, tmp
     assert sum(isinstance(one, NotEnrolled) and one.status == 403 for one in answers) == 5
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-@pytest.mark.parametrize(
-    ("asked", "words"),
-    [
-        ({"kind": ("rsa:1024",)}, "1024 bits"),
-        ({"kind": ("ec", "-pkeyopt", "ec_paramgen_curve:P-192")}, "secp192r1"),
-        ({"kind": ("ec", "-pkeyopt", "ec_paramgen_curve:P-384")}, "secp384r1"),
-        ({"kind": ("ed25519",)}, "neither ECC on P-256 nor RSA"),
-        ({"subject": "/CN=another"}, "the name 'another'"),
-        ({"subject": "/CN=hq/O=Example"}, "and nothing else"),
-        ({"subject": "/CN=hq/CN=hq"}, "and nothing else"),
-        ({"more": ("-addext", "subjectAltName=DNS:vtn.example")}, "alternative names"),
-    ],
-)
-async def test_a_request_that_is_not_granted_leaves_the_code_good(office, tmp_path, asked, words):
+REFUSED = [
+    ({"kind": ("rsa:1024",)}, "1024 bits"),
+    ({"kind": ("ec", "-pkeyopt", "ec_paramgen_curve:P-192")}, "secp192r1"),
+    ({"kind": ("ec", "-pkeyopt", "ec_paramgen_curve:P-384")}, "secp384r1"),
+    ({"kind": ("ed25519",)}, "neither ECC on P-256 nor RSA"),
+    ({"subject": "/CN=another"}, "the name 'another'"),
+    ({"subject": "/CN=hq/O=Example"}, "and nothing else"),
+    ({"subject": "/CN=hq/CN=hq"}, "and nothing else"),
+    ({"more": ("-addext", "subjectAltName=DNS:vtn.example")}, "alternative names"),
+]
+
+
+@on_sqlite
+async def test_a_request_that_is_not_granted_leaves_the_code_good(office, tmp_path):
     code = await office.code()
-    named = {name: value for name, value in asked.items() if name != "more"}
-    body = csr(tmp_path, *asked.get("more", ()), **named)
+    for asked, words in REFUSED:
+        named = {name: value for name, value in asked.items() if name != "more"}
 
-    status, sentence = await office.refusal(code, body)
+        status, sentence = await office.refusal(
+            code, csr(tmp_path, *asked.get("more", ()), **named)
+        )
 
-    assert status == 400
-    assert words in sentence
+        assert status == 400
+        assert words in sentence
     assert await office.desk.vens() == []
     assert await office.enrol(code, csr(tmp_path, subject="/CN=hq"))
 
 
-@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@on_sqlite
 async def test_bytes_that_are_no_request_and_a_request_that_was_changed_are_refused(
     office, tmp_path
 ):
@@ -264,6 +272,7 @@ async def test_old_and_new_are_let_in_until_the_new_one_is_used(office, tmp_path
         await office.enrolment.renew(first, csr(tmp_path))
 
 
+@on_sqlite
 async def test_a_revoked_ven_gets_neither_a_certificate_nor_a_code(office, tmp_path):
     first = await office.enrol(await office.code(), csr(tmp_path))
     waiting = await office.code()
@@ -282,6 +291,7 @@ async def test_a_revoked_ven_gets_neither_a_certificate_nor_a_code(office, tmp_p
         await office.code()
 
 
+@on_sqlite
 async def test_a_code_for_a_known_ven_replaces_its_device(office, tmp_path):
     first = await office.enrol(await office.code(), csr(tmp_path))
     second = await office.enrol(await office.code(resources=("yard",)), csr(tmp_path))
@@ -407,25 +417,25 @@ PKCS10 = ("-H", "Content-Type: application/pkcs10", "-u", "a:b")
 CHUNKED = ("-H", "Transfer-Encoding: chunked")
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (404, ("/.well-known/est/serverkeygen",)),
-        (405, ("-X", "DELETE", "/.well-known/est/cacerts")),
-        (401, ("-d", "x", "/.well-known/est/simpleenroll")),
-        (401, ("-d", "x", "-H", "Authorization: Basic !!", "/.well-known/est/simpleenroll")),
-        (415, ("-d", "x", "-u", "a:b", "/.well-known/est/simpleenroll")),
-        (413, ("-d", "x" * 40000, *PKCS10, "/.well-known/est/simpleenroll")),
-        (411, ("-d", "x", *CHUNKED, *PKCS10, "/.well-known/est/simpleenroll")),
-        (403, ("/.well-known/demandflex/ven",)),
-    ],
-)
-async def test_what_the_listener_does_not_do_is_a_4xx(house, status, words):
-    *options, path = words
+ODD = [
+    (404, ("/.well-known/est/serverkeygen",)),
+    (405, ("-X", "DELETE", "/.well-known/est/cacerts")),
+    (401, ("-d", "x", "/.well-known/est/simpleenroll")),
+    (401, ("-d", "x", "-H", "Authorization: Basic !!", "/.well-known/est/simpleenroll")),
+    (415, ("-d", "x", "-u", "a:b", "/.well-known/est/simpleenroll")),
+    (413, ("-d", "x" * 40000, *PKCS10, "/.well-known/est/simpleenroll")),
+    (411, ("-d", "x", *CHUNKED, *PKCS10, "/.well-known/est/simpleenroll")),
+    (403, ("/.well-known/demandflex/ven",)),
+]
 
-    found, sentence = await curl("--cacert", house.pki.vtn_trust, *options, house.url + path)
 
-    assert (status, True) == (found, sentence.endswith(b"."))
+async def test_what_the_listener_does_not_do_is_a_4xx(house):
+    for status, (*options, path) in ODD:
+        trust = ("--cacert", house.pki.vtn_trust)
+
+        found, sentence = await curl(*trust, *options, house.url + path)
+
+        assert (found, sentence[-1:]) == (status, b"."), path
 
 
 async def test_strangers_who_say_nothing_are_cut_off_and_hold_nobody_up(house, monkeypatch):
@@ -660,31 +670,45 @@ async def last_sample(desk):
     return max(await samples(desk), default=0.0)
 
 
-async def test_a_certificate_that_was_bought_is_requested_and_imported(house, tmp_path, pki):
+def test_a_certificate_that_was_bought_is_requested_and_imported(tmp_path, pki):
     dev, wanted, bought = tmp_path / "dev", tmp_path / "hq.csr", tmp_path / "hq.crt"
-    status, _, err = await ven("import", wanted, "--dir", dev)
-    assert (status, "begin with `ven request`" in err) == (1, True)
-    assert (await ven("request", "--out", wanted, "--subject", "CN=hq,O=Example", "--dir", dev))[
-        0
-    ] == 0
-    told = openssl("req", "-in", wanted, "-noout", "-verify", "-subject", "-text").decode()
-    assert "O = Example" in told
-    assert "prime256v1" in told
+
+    def told(*words):
+        done = CliRunner().invoke(ven_cli, [*map(str, words), "--dir", str(dev)])
+        return done.exit_code, done.output
+
+    assert "begin with `ven request`" in told("import", wanted)[1]
+    assert told("request", "--out", wanted, "--subject", "CN=hq,O=Example")[0] == 0
+    shown = openssl("req", "-in", wanted, "-noout", "-verify", "-subject", "-text").decode()
+    assert "O = Example" in shown
+    assert "prime256v1" in shown
     own = pki.folder / "authority" / "ven-ca-ecc"
     issue = ("x509", "-req", "-in", wanted, "-CA", own.with_suffix(".crt"), "-CAkey")
     bought.write_bytes(openssl(*issue, own.with_suffix(".key"), "-days", "30"))
 
-    status, out, err = await ven("import", bought, "--dir", dev)
+    status, out = told("import", bought)
 
-    assert status == 0, err
+    assert status == 0
     assert sha256(ssl.PEM_cert_to_DER_cert(bought.read_text())) in out
     for wrong, words in (
         (pki.folder / "vtn-ecc.crt", "not for the key of this device"),
         (wanted, "holds no PEM certificate"),
         (tmp_path / "none.crt", "cannot be read"),
     ):
-        status, _, err = await ven("import", wrong, "--dir", dev)
-        assert (status, words in err) == (1, True), err
+        status, out = told("import", wrong)
+        assert status == 1
+        assert words in out
+
+
+def test_a_renewed_pair_in_one_file_serves_tls_and_signatures(pki, tmp_path):
+    issued = pki.ven("in-one-file")
+    renewed = tmp_path / "ven-renewed.pem"
+    renewed.write_bytes(issued.key.read_bytes() + issued.certificate.read_bytes())
+
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(renewed, renewed)
+    Signer(renewed.read_bytes(), renewed.read_bytes())
+
+    assert read_credentials(renewed).sha256 == issued.sha256
 
 
 def test_the_sheet_holds_what_a_person_and_a_camera_need(tmp_path):
