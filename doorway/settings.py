@@ -93,18 +93,71 @@ def explain(fault: str, into: type[msgspec.Struct], *, noun: str = "setting") ->
         .replace("missing required field", f"misses the required {noun}")
         .replace("`", "'")
     )
+    if noun == "setting":
+        what = _plainly(what, _kind_at(into, where))
     return f"[{where}] {what}." if where else f"{what}."
+
+
+_KINDS = {
+    "str": "text in quotes",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+    "date": "a date like 2030-12-25",
+    "null": "left out",
+}
+_BOUNDS = {"<=": "of at most", ">=": "of at least", "<": "below", ">": "above"}
+_BOUND = re.compile(r"^Expected '(?P<kind>int|float)' (?P<sign><=|>=|<|>) (?P<limit>\S+)$")
+_OTHER = re.compile(r"^Expected '(?P<kinds>[^']+)', got '(?P<got>[^']+)'$")
+_CHOICE = re.compile(r"^Invalid enum value (?P<value>.+)$")
+
+
+def _plainly(what: str, kind: Any) -> str:
+    """Msgspec's commonest sentences, in the words of whoever wrote the file."""
+    if match := _BOUND.match(what):
+        limit = match["limit"].removesuffix(".0")
+        return f"must be {_KINDS[match['kind']]} {_BOUNDS[match['sign']]} {limit}"
+    if match := _OTHER.match(what):
+        wanted = " or ".join(_KINDS.get(each, each) for each in match["kinds"].split(" | "))
+        return f"must be {wanted}, not {_KINDS.get(match['got'], match['got'])}"
+    if match := _CHOICE.match(what):
+        choices = ", ".join(f"'{value}'" for value in _choices(kind))
+        return f"must be one of {choices}, not {match['value']}" if choices else what
+    if what == "Expected 'str' of length >= 1":
+        return "must not be empty"
+    if what == "Expected 'str' matching regex '^[A-Za-z0-9._-]+$'":
+        return "may have letters, digits, dot, hyphen and underscore only"
+    if what == "Invalid RFC3339 encoded date":
+        return "must be a date like 2030-12-25"
+    return what
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    options = kind.types if isinstance(kind, msgspec.inspect.UnionType) else (kind,)
+    for option in options:
+        if isinstance(option, msgspec.inspect.LiteralType):
+            return tuple(option.values)
+        if isinstance(option, msgspec.inspect.EnumType):
+            return tuple(member.value for member in option.cls)
+    return ()
 
 
 def _fields_at(into: type[msgspec.Struct], where: str) -> list[str]:
     """The known keys of the table at `where` ("meter[0].serial"), for the nearest-key hint."""
+    kind = _struct_of(_kind_at(into, where))
+    return [field.encode_name for field in kind.fields] if kind is not None else []
+
+
+def _kind_at(into: type[msgspec.Struct], where: str) -> Any:
+    """The type of what stands at `where`; None where nothing is known of it."""
     kind: Any = msgspec.inspect.type_info(into)
     for part in filter(None, re.split(r"\.|(\[[^\]]*\])", where)):
         kind = _inside(kind, part)
         if kind is None:
-            return []
-    kind = _struct_of(kind)
-    return [field.encode_name for field in kind.fields] if kind is not None else []
+            return None
+    return kind
 
 
 def _inside(kind: Any, part: str) -> Any:

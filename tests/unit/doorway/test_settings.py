@@ -56,7 +56,7 @@ def test_a_credential_of_the_service_goes_before_the_file_of_that_name(
             "site.toml: there is no setting 'baude' in [meter[0].serial]; did you mean 'baud'?",
         ),
         ({}, "site.toml: misses the required setting 'name'."),
-        ({"name": 3}, "site.toml: [name] Expected 'str', got 'int'."),
+        ({"name": 3}, "site.toml: [name] must be text in quotes, not a whole number."),
     ],
 )
 def test_a_fault_names_the_key_and_what_to_do(raw: dict, sentence: str) -> None:

@@ -35,9 +35,9 @@ BROKEN = {
     "no meter": (SITE[: SITE.index("[[meter]]")], "misses the required setting 'meter'"),
     "meters is no list": (replaced("[[meter]]", "[meter]"), "[meter]"),
     "no id of the site": (replaced('id = "hq"\n', ""), "misses the required setting 'id'"),
-    "an id that is no topic": (replaced('"hq"', '"a/b"'), "[site.id]"),
-    "an empty id": (replaced('"hq"', '""'), "[site.id]"),
-    "a number for a name": (replaced('"hq"', "7"), "[site.id]"),
+    "an id that is no topic": (replaced('"hq"', '"a/b"'), "[site.id] may have letters, digits"),
+    "an empty id": (replaced('"hq"', '""'), "[site.id] must not be empty"),
+    "a number for a name": (replaced('"hq"', "7"), "[site.id] must be text in quotes"),
     "a zone nobody knows": (
         replaced("Europe/Zurich", "Mars/Olympus"),
         "there is no time zone 'Mars/Olympus'; write an IANA name",
@@ -48,7 +48,7 @@ BROKEN = {
     ),
     "a holiday that is no day": (
         replaced('id = "hq"', 'id = "hq"\nholidays = ["christmas"]'),
-        "holidays",
+        "holidays[0]] must be a date like 2030-12-25",
     ),
     "a wrong key": (replaced("host =", "hots ="), "did you mean 'host'?"),
     "a wrong table": (SITE + "[gaurd]\nmax_load_w = 1\n", "did you mean 'guard'?"),
@@ -59,14 +59,20 @@ BROKEN = {
         replaced(HOST, HOST + '\nserial = "/dev/ttyUSB0"'),
         "needs either host (Modbus TCP) or serial",
     ),
-    "a port beyond all ports": (replaced(HOST, HOST + "\nport = 70000"), "port"),
+    "a port beyond all ports": (replaced(HOST, HOST + "\nport = 70000"), "at most 65535"),
     "a unit beyond all units": (replaced(HOST, HOST + "\nunit = 248"), "unit"),
     "a parity nobody knows": (
         replaced(HOST, 'serial = "/dev/ttyUSB0"\nparity = "even"'),
-        "parity",
+        "parity] must be one of 'E', 'N', 'O', not 'even'",
     ),
-    "a ratio of nothing": (replaced(HOST, HOST + "\nct_ratio = 0"), "ct_ratio"),
-    "a yes for a true": (replaced(HOST, HOST + '\ninvert = "yes"'), "invert"),
+    "a ratio of nothing": (
+        replaced(HOST, HOST + "\nct_ratio = 0"),
+        "ct_ratio] must be a number above 0",
+    ),
+    "a yes for a true": (
+        replaced(HOST, HOST + '\ninvert = "yes"'),
+        "must be true or false, not text",
+    ),
     "two meters of one name": (
         SITE + SECOND.replace("other", "main") + HOST + "\nunit = 2\n",
         "two [[meter]] tables have the id 'main'; rename one",

@@ -53,7 +53,7 @@ def test_the_example_is_read_with_paths_beside_the_file(tmp_path):
         ({"site": {"simple_levels": {"1": {"delta_w": 1, "max_w": 2}}}}, "exactly one of delta_w"),
         ({"site": {"simple_levels": {"1": {}}}}, "exactly one of delta_w"),
         ({"site": {"timezone": "Europe/Zürich"}}, "There is no time zone 'Europe/Zürich'"),
-        ({"opt": {"policy": "sometimes"}}, "Invalid enum value 'sometimes'"),
+        ({"opt": {"policy": "sometimes"}}, ", not 'sometimes'"),
         ({"opt": {"window": [{"from": "25:00"}]}}, "matching regex"),
         ({"opt": {"window": [{"from": "10:00", "to": "09:00"}]}}, "ends after it begins"),
         ({"polling": {"interval_s": 0}}, ">= 0.05"),
