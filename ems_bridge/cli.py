@@ -192,25 +192,40 @@ def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> 
 @_place
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--count", type=click.IntRange(min=1), help="Stop after so many messages.")
-def watch(settings: Settings, count: int | None, *, as_json: bool) -> None:
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="PART",
+    help="Only topics with PART in them, such as limit or ack; may be repeated.",
+)
+def watch(settings: Settings, count: int | None, only: tuple[str, ...], *, as_json: bool) -> None:
     """Show every message on the node's topics: a table at a terminal, lines elsewhere."""
     if as_json:
-        _run(_follow(settings, count, _json_line))
+        _run(_follow(settings, count, only, _json_line))
     elif sys.stdout.isatty():
         # rich waits for its use, to save memory on a field device
         from ems_bridge.table import LiveTable  # noqa: PLC0415
 
-        with LiveTable(Topics(settings.site, settings.node)) as table:
-            _run(_follow(settings, count, table.add))
+        with LiveTable(Topics(settings.site, settings.node), _now) as table:
+            _run(_follow(settings, count, only, table.add))
     else:
         root = Topics(settings.site, settings.node).root
-        _run(_follow(settings, count, functools.partial(_plain_line, root)))
+        _run(_follow(settings, count, only, functools.partial(_plain_line, root)))
 
 
-async def _follow(settings: Settings, count: int | None, tell: Callable[[Incoming], None]) -> None:
+async def _follow(
+    settings: Settings,
+    count: int | None,
+    only: tuple[str, ...],
+    tell: Callable[[Incoming], None],
+) -> None:
     told = 0
+    root = Topics(settings.site, settings.node).root
     async with contextlib.aclosing(listen(settings, _now)) as messages:
         async for incoming in messages:
+            where = incoming.topic.removeprefix(root)
+            if only and not any(part in where for part in only):
+                continue
             tell(incoming)
             told += 1
             if told == count:
@@ -235,7 +250,8 @@ def _json_line(incoming: Incoming) -> None:
 def _plain_line(root: str, incoming: Incoming) -> None:
     mark = " (retained)" if incoming.retained else ""
     where = incoming.topic.removeprefix(f"{root}/")
-    show(f"{incoming.at:%H:%M:%S.%f}  {where:<24} {_said(incoming)}{mark}")
+    way = "EMS " if where.startswith("ems/") else "node"
+    show(f"{incoming.at:%H:%M:%S.%f}  {way}  {where:<24} {_said(incoming)}{mark}")
 
 
 def _said(incoming: Incoming) -> str:

@@ -74,6 +74,15 @@ def watts(value: float) -> str:
     return f"{value / 1000:,.1f} kW" if abs(value) >= 1000 else f"{value:.0f} W"
 
 
+def age(seconds: float) -> str:
+    """How long ago, as short as it can be said."""
+    if seconds < 100:
+        return f"{max(0.0, seconds):.0f} s"
+    if seconds < 6000:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h" if seconds < 200_000 else f"{seconds / 86_400:.0f} d"
+
+
 def clock(instant: datetime) -> str:
     return f"{instant:%H:%M:%S}Z"
 

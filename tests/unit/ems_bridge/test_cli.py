@@ -1,14 +1,15 @@
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from ems_bridge.cli import _json_line, _plain_line, main
 from ems_bridge.link import Incoming
-from ems_bridge.messages import Heartbeat, encode
+from ems_bridge.messages import EmsStatus, Heartbeat, encode
 from ems_bridge.table import LiveTable
 from ems_bridge.topics import Topics
+from ems_bridge.words import age
 
 AT = datetime(2030, 1, 9, 14, tzinfo=UTC)
 TOPICS = Topics("town-hall", "node-1")
@@ -19,7 +20,9 @@ def run(*words):
     return CliRunner().invoke(main, words)
 
 
-@pytest.mark.parametrize("command", ["reference", "watch", "send", "override", "schema"])
+@pytest.mark.parametrize(
+    "command", ["reference", "watch", "send", "override", "check", "home-assistant", "schema"]
+)
 def test_every_help_ends_with_an_example(command):
     result = run(command, "--help")
 
@@ -113,18 +116,34 @@ def test_a_line_for_people(capsys):
     _plain_line(TOPICS.root, incoming(b"{}"))
     beat, rubbish = capsys.readouterr().out.splitlines()
 
-    assert beat.split() == ["14:00:00.000000", "hb", "beat", "3", "(retained)"]
+    assert beat.split() == ["14:00:00.000000", "node", "hb", "beat", "3", "(retained)"]
     assert "REFUSED" in rubbish
 
 
 def test_the_table_shows_the_latest_of_each_topic_as_text():
-    table = LiveTable(TOPICS)
+    table = LiveTable(TOPICS, lambda: AT + timedelta(hours=2))
+    kept = encode(EmsStatus(state="online", at=AT - timedelta(days=3)))
     table.add(incoming(encode(Heartbeat(counter=3, at=AT))))
     table.add(incoming(encode(Heartbeat(counter=4, at=AT))))
+    table.add(incoming(kept, topic=TOPICS.ems_status("bms"), retained=True))
     table.add(incoming(b"[red]rubbish", topic=f"{TOPICS.root}/[bold]odd"))
     table.add(incoming(b"", topic=TOPICS.event))
 
-    columns = [[str(cell) for cell in column.cells] for column in table._table().columns]
-    assert columns[0] == ["[bold]odd", "event", "hb"]
-    assert columns[2] == ["1", "1", "2"]
-    assert columns[3][1:] == ["(cleared)", "beat 4"]
+    rows, *last = table.view().renderables
+    ways, topics, ages, counts, said = (
+        [str(cell) for cell in column.cells] for column in rows.columns
+    )
+    assert topics == ["[bold]odd", "ems/bms/status", "event", "hb"]
+    assert ways == ["?", "EMS", "node", "node"]
+    assert ages == ["2 h", "3 d kept", "2 h", "2 h"]
+    assert counts == ["1", "1", "1", "2"]
+    assert said[1:] == ["online", "(cleared)", "beat 4"]
+    assert [line.plain.split()[2] for line in last] == ["ems/bms/status", "[bold]odd", "event"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(-1, "0 s"), (99, "99 s"), (100, "2 min"), (7200, "2 h"), (3 * 86_400, "3 d")],
+)
+def test_an_age_is_as_short_as_it_can_be_said(seconds, words):
+    assert age(seconds) == words
