@@ -8,9 +8,18 @@ from lxml import etree
 
 from oadr import event, opt, poll, registration, report
 from oadr.codec import NAMESPACES, Element, clark, read, write
-from oadr.errors import ForbiddenXml, InvalidContent, Malformed, NotUtf8, Oversize, SchemaInvalid
+from oadr.errors import (
+    ForbiddenXml,
+    InvalidContent,
+    Malformed,
+    NotUtf8,
+    OadrError,
+    Oversize,
+    SchemaInvalid,
+)
 from oadr.messages import CLASS_OF, NAME_OF
 from oadr.schema import validate
+from oadr.telemetry import folded
 
 Message = (
     event.CreatedEvent
@@ -80,6 +89,16 @@ def parse(body: bytes, *, max_bytes: int = MAX_BYTES) -> Message:
     OpenADR 2.0b payload (the HTTP status is the answer), and InvalidContent where they are one that
     cannot be acted on (an application error is the answer).
     """
+    fold = folded(body) if len(body) <= max_bytes else None
+    if fold is not None:
+        try:
+            message = read_message(checked(fold.body)[-1])
+        except OadrError:
+            pass  # parsed in full, it says what is wrong, and where
+        else:
+            whole = fold.unfolded(message)
+            if whole is not None:
+                return whole
     return read_message(checked(body, max_bytes=max_bytes)[-1])
 
 
