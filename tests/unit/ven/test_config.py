@@ -48,7 +48,7 @@ def test_the_example_is_read_with_paths_beside_the_file(tmp_path):
     [
         ({"vtn": {"urll": "x"}}, "there is no setting 'urll' in \\[vtn\\]; did you mean 'url'"),
         ({"vtn": {"url": "http://vtn.example"}}, "must begin with https://"),
-        ({"vtn": {"timeout_s": 4}}, ">= 5"),
+        ({"vtn": {"timeout_s": 4}}, "of at least 5"),
         ({"site": {"simple_levels": {"4": {"delta_w": 1}}}}, "simple_levels has no level '4'"),
         ({"site": {"simple_levels": {"1": {"delta_w": 1, "max_w": 2}}}}, "exactly one of delta_w"),
         ({"site": {"simple_levels": {"1": {}}}}, "exactly one of delta_w"),
@@ -56,7 +56,7 @@ def test_the_example_is_read_with_paths_beside_the_file(tmp_path):
         ({"opt": {"policy": "sometimes"}}, ", not 'sometimes'"),
         ({"opt": {"window": [{"from": "25:00"}]}}, "matching regex"),
         ({"opt": {"window": [{"from": "10:00", "to": "09:00"}]}}, "ends after it begins"),
-        ({"polling": {"interval_s": 0}}, ">= 0.05"),
+        ({"polling": {"interval_s": 0}}, "of at least 0.05"),
     ],
 )
 def test_each_mistake_has_its_sentence(tables, sentence):
