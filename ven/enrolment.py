@@ -32,7 +32,7 @@ from ven.check import Finding
 from ven.client import VtnClient
 from ven.config import Settings
 from ven.credentials import tls_context
-from ven.errors import CredentialFault, VtnFault
+from ven.errors import CredentialFault, EnrolmentRefused, VtnFault
 from ven.identifiers import new_id
 from ven.state import State
 
@@ -117,7 +117,7 @@ async def enrol(
     offered = await est.pinned_authorities(invitation.url, invitation.root)
     keyring.write_whole(place.trust, keyring.chain_pem(offered.roots), mode=0o644)
     yield _good("VTN", f"{invitation.url} is of the authority that the sheet names")
-    kept = None if again else _kept(place, key, now())
+    kept = None if again else _kept(place, key, offered, now())
     if kept is not None:
         yield _good("certificate", f"kept, valid until {kept.not_valid_after_utc:%Y-%m-%d}")
     else:
@@ -134,7 +134,12 @@ async def enrol(
         )
     mutual = est.trusting(offered.roots)
     mutual.load_cert_chain(place.cert, place.key)
-    here = await est.ven_here(invitation.url, mutual)
+    try:
+        here = await est.ven_here(invitation.url, mutual)
+    except EnrolmentRefused as refused:
+        raise EnrolmentRefused(
+            f"{refused} With a new code, add --again to the command.", status=refused.status
+        ) from refused
     if place.settings.exists():
         yield _good("settings", f"{place.settings} was there and is kept")
     else:
@@ -156,8 +161,10 @@ def ready(findings: list[Finding]) -> bool:
 # --- the certificate ------------------------------------------------------------------------------
 
 
-def _kept(place: Place, key: keyring.PrivateKey, now: datetime) -> x509.Certificate | None:
-    """The certificate that is there, where it is for this key and still good."""
+def _kept(
+    place: Place, key: keyring.PrivateKey, offered: est.Authorities, now: datetime
+) -> x509.Certificate | None:
+    """The certificate that is there, where it is from here, for this key and still good."""
     if not place.cert.exists():
         return None
     try:
@@ -165,7 +172,7 @@ def _kept(place: Place, key: keyring.PrivateKey, now: datetime) -> x509.Certific
         keyring.checked_chain(chain, key, now=now, whose=str(place.cert))
     except CredentialFault:
         return None
-    return chain[0]
+    return chain[0] if len(offered.chain_of(chain[0])) > 1 else None
 
 
 def read_chain(path: Path) -> list[x509.Certificate]:

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import msgspec
 
-from doorway import get_logger
+from doorway import Fault, get_logger
 from ven.config import Settings
 from ven.credentials import Credentials, read_credentials, tls_context
 from ven.errors import CredentialFault, EnrolmentFault, EnrolmentRefused, Renewed
@@ -91,21 +91,36 @@ class Renewal:
 
     async def run(self) -> NoReturn:
         """Raises Renewed."""
+        if self._is_due() and self._settings.ven.cert == renewed_file(self._settings):
+            # Due again as soon as it was renewed: a clock is wrong, and haste would not end.
+            await self._sleep(pause_s(self._credentials.not_after_at - self._now(), self._draw()))
         while True:
             now = self._now()
-            wait_s = (self.due_at - now).total_seconds() if self.due_at is not None else LOOK_S
-            if self.due_at is None or wait_s > 0:
+            if self.due_at is None or not self._is_due():
+                wait_s = (self.due_at - now).total_seconds() if self.due_at else LOOK_S
                 await self._sleep(min(wait_s, LOOK_S))
                 continue
             try:
                 await self._renew()
             except (CredentialFault, EnrolmentFault, EnrolmentRefused) as fault:
-                self.trouble = f"The certificate could not be renewed: {fault}"
+                self.trouble = self._in_words(fault, now)
                 again_s = pause_s(self._credentials.not_after_at - now, self._draw())
                 log.warning("certificate_not_renewed", why=str(fault), again_in_s=round(again_s))
                 await self._sleep(again_s)
             else:
                 raise Renewed("The certificate was renewed.")
+
+    def _is_due(self) -> bool:
+        return self.due_at is not None and self._now() >= self.due_at
+
+    def _in_words(self, fault: Fault, now: datetime) -> str:
+        until = self._credentials.not_after_at
+        if now >= until:
+            return (
+                f"The certificate expired on {until:%Y-%m-%d}; ask for an enrolment code, and give "
+                "it with: ven enroll ... --again --start."
+            )
+        return f"The certificate could not be renewed: {fault}"
 
     async def _renew(self) -> None:
         # They wait for their use, once a year: they take cryptography's memory.
@@ -121,6 +136,10 @@ class Renewal:
         leaf = await est.renew(url, tls, keyring.request(key))
         chain = offered.chain_of(leaf)
         keyring.checked_chain(chain, key, now=self._now(), whose="The renewed certificate")
+        if leaf.not_valid_before_utc < self._credentials.not_before_at:
+            raise CredentialFault(
+                "The VTN issued it with an earlier date than the one before: its clock is behind."
+            )
         keyring.write_whole(renewed, keyring.key_pem(key) + keyring.chain_pem(chain), mode=0o600)
         pending.unlink(missing_ok=True)
         log.info("certificate_renewed", until=f"{leaf.not_valid_after_utc:%Y-%m-%d}")

@@ -579,6 +579,12 @@ async def test_three_commands_from_nothing_to_ready(house, tmp_path):
         (dev / "ven" / "ven.key").unlink()
         status, _, err = await ven("enroll", sheet.invitation, "--dir", dev)
         assert (status, "The code was used before" in err) == (1, True)
+        _, out, err = await ven("enroll", (await house.sheet()).invitation, "--dir", dev)
+        assert "issued to 'CN=hq'" in out, err
+        await house.app._desk.revoke_ven("hq", by="anna")
+        status, _, err = await ven("enroll", sheet.invitation, "--dir", dev)
+        assert status == 1
+        assert "or was revoked. With a new code, add --again" in err
 
 
 async def test_an_impostor_is_not_told_the_code(house, tmp_path, authority):
