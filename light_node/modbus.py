@@ -3,6 +3,7 @@
 
 import asyncio
 import logging
+import termios
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -144,7 +145,7 @@ class Bus:
                     client = await self._connected_client()
                     # Not connected is raised by the call itself, before there is anything to await.
                     answer = await request(client)
-            except (TimeoutError, ModbusException, OSError) as error:
+            except (TimeoutError, ModbusException, OSError, termios.error) as error:
                 self._after_silence()
                 raise MeterSilent(
                     f"{self.name}: unit {unit} did not answer within {timeout_s:.1f} s; "

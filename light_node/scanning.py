@@ -8,6 +8,7 @@ Nothing is ever written to a device.
 """
 
 import asyncio
+import gc
 import ipaddress
 import math
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -117,6 +118,7 @@ async def scan_serial(
                     yield await identify(bus, place)
         finally:
             bus.close()
+            gc.collect()  # pyserial keeps a port locked that has refused its settings
         if anybody:
             return
 
