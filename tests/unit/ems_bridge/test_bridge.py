@@ -203,7 +203,8 @@ async def test_the_node_tells_that_it_is_there_on_each_connection_and_that_it_le
     async with opened() as (_, link):
         await settle(lambda: len(link.on(TOPICS.status)) == 1)
         link.connected = False
-        await asyncio.sleep(0)
+        for _ in range(5):  # a break too short to be seen is left out
+            await asyncio.sleep(0)
         link.connected = True
         await settle(lambda: len(link.on(TOPICS.status)) == 2)
         lost = link.will()
