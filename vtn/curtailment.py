@@ -148,7 +148,7 @@ def verify(
     first = starts_at.timestamp()
     over = ends_at.timestamp() if ends_at else math.inf
     horizon = min(over, now.timestamp())
-    order = _order(event)
+    order = order_of(event)
     readings = _within(measured, first, horizon)
     levels = _Levels(_within(baseline, first - interval_s, horizon), interval_s)
     claims = _Levels(_within(deviation, first, horizon), interval_s)
@@ -273,16 +273,17 @@ def _expected(
 
 # --- what was ordered ----------------------------------------------------------------------------
 
-_Order = Callable[[float, float | None], float | None]
+Order = Callable[[float, float | None], float | None]
 """(seconds since the start, baseline in W) -> the ordered reduction in W, where one is named."""
 
 
 def ordered_at(event: Event, now: datetime, baseline_w: float | None) -> float | None:
     """The reduction in W that the event orders of each VEN at `now`; None where it names none."""
-    return _order(event)((now - event.starts_at).total_seconds(), baseline_w)
+    return order_of(event)((now - event.starts_at).total_seconds(), baseline_w)
 
 
-def _order(event: Event) -> _Order:
+def order_of(event: Event) -> Order:
+    """What the event orders of each VEN; nothing but None where it names no power."""
     signal = next(
         (
             signal
@@ -314,13 +315,34 @@ def _order(event: Event) -> _Order:
     return ordered
 
 
+def most_ordered_w(event: Event) -> float | None:
+    """The largest reduction in W that it orders of each VEN; None where a VEN's own baseline, or
+    nothing at all, says how much.
+    """
+    deltas = [
+        one
+        for one in event.signals
+        if one.signal_name == SignalName.LOAD_DISPATCH
+        and one.signal_type is SignalType.DELTA
+        and _is_power(one)
+    ]
+    if len(deltas) != len(event.signals) or not deltas:
+        return None
+    order = order_of(event)
+    starts_s, found = 0.0, 0.0
+    for interval in deltas[0].intervals:
+        found = max(found, abs(order(starts_s, None) or 0.0))
+        starts_s += interval.duration.total_seconds() if interval.duration else 0.0
+    return found
+
+
 def _is_power(signal: Signal) -> bool:
     if signal.signal_type in (SignalType.DELTA, SignalType.SETPOINT):
         return signal.unit is not None and signal.unit.kind == "power:powerReal"
     return signal.signal_type is SignalType.MULTIPLIER
 
 
-def _ordered_alone(order: _Order, levels: _Levels, first: float, horizon: float) -> float | None:
+def _ordered_alone(order: Order, levels: _Levels, first: float, horizon: float) -> float | None:
     """The mean order over the period where no reading says which instants count."""
     if horizon <= first:
         return order(0.0, levels.at(first))
@@ -409,7 +431,7 @@ def _remarks(
 
 def _steps(
     first: float,
-    order: _Order,
+    order: Order,
     levels: _Levels,
     readings: Sequence[tuple[float, float]],
     claims: _Levels,

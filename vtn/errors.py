@@ -15,12 +15,13 @@ Fault
     │   └── InvalidReportRequest a report nobody offers, or at a rate nobody offers
     ├── Unknown                  no VEN, event, group, context, report ... of that name
     ├── Conflict                 it exists already, or has changed meanwhile
+    │   ├── NeedsApproval        a second person has to agree first
+    │   └── Stale                somebody else has changed it since it was looked at
     ├── Unauthorised             an operator's request without the right token, or not logged in
     │   ├── LoginRefused         a name, password or code that do not belong together
     │   └── CodeWanted           the password is right; the second factor is wanted too
     ├── Forbidden                logged in, and not allowed to do this
     │   └── MustChangePassword   nothing else goes before the password is one's own
-    ├── Stale                    somebody else has changed it since it was looked at
     ├── NotSeen                  a change without saying which version was looked at
     ├── TooOften                 too many requests without the right token
     ├── NoAnswer                 the command line does not reach a running VTN
@@ -85,6 +86,10 @@ class Unknown(VtnError):
 
 class Conflict(VtnError):
     """It exists already, or was changed by somebody else meanwhile."""
+
+
+class NeedsApproval(Conflict):
+    """A second person has to agree first."""
 
 
 class Stale(Conflict):

@@ -183,6 +183,41 @@ def cancelled(current: Event, *, now: datetime) -> Event:
     )
 
 
+def ended_early(current: Event, *, now: datetime) -> Event:
+    """A draft of an active event that ends a second from now; what was asked stays asked.
+
+    Raises InvalidEvent where it is not active.
+    """
+    status = status_at(current, now)
+    if status is not EventStatus.ACTIVE:
+        raise InvalidEvent(
+            f"The event {current.event_id} is {status.value}; only an active one can end early."
+        )
+    length = timedelta(seconds=int((now - current.starts_at).total_seconds()) + 1)
+    return dataclasses.replace(
+        current,
+        duration=length,
+        signals=tuple(
+            dataclasses.replace(one, intervals=_cut(one.intervals, length))
+            for one in current.signals
+        ),
+        modification_reason="ended early",
+    )
+
+
+def _cut(intervals: Sequence[SignalInterval], length: timedelta) -> tuple[SignalInterval, ...]:
+    """The part of them within `length`."""
+    kept: list[SignalInterval] = []
+    left = length
+    for interval in intervals:
+        if left <= _ZERO:
+            break
+        taken = min(interval.duration, left) if interval.duration else left
+        kept.append(dataclasses.replace(interval, duration=taken))
+        left -= taken
+    return tuple(kept)
+
+
 def _refuse_closed(current: Event, now: datetime, act: str) -> None:
     status = status_at(current, now)
     if status in (EventStatus.CANCELLED, EventStatus.COMPLETED):

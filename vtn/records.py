@@ -11,6 +11,7 @@ from oadr.event import Event
 from oadr.opt import CreateOpt
 from oadr.report import Report, ReportRequest
 from oadr.vocabulary import OptType
+from vtn.orders import EventOrder
 from vtn.rollups import Rollup
 from vtn.tally import NOTHING_YET, Tally
 
@@ -344,3 +345,49 @@ class EnrolmentCode:
         if self.wrong_tries >= MOST_WRONG_TRIES:
             return "locked"
         return "expired" if now >= self.expires_at else "open"
+
+
+class ProposalState(StrEnum):
+    """Where a proposed event stands."""
+
+    AWAITING = "awaiting approval"
+    APPROVED = "approved"
+    DECLINED = "declined"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """An event, or a modification of one, that waits for a second person."""
+
+    proposal_id: str
+    event: Event
+    """The draft; its eventID is that under which it will be published."""
+    expected_modification: int | None
+    """Of the event it changes; None for a new one."""
+    state: ProposalState
+    proposed_at: datetime
+    proposed_by: str
+    decided_at: datetime | None = None
+    decided_by: str = ""
+    remark: str = ""
+    """Why it was declined."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Template:
+    """An order to begin from."""
+
+    name: str
+    order: EventOrder
+    version: int
+    """Rises with every change, so that two operators cannot overwrite each other."""
+    changed_at: datetime
+    changed_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """What tells a request that comes again from another one (Idempotency-Key)."""
+
+    key: str
+    body_sha256: str

@@ -15,6 +15,7 @@ from oadr.report import ReportDescription
 from oadr.vocabulary import EventStatus, OptType
 from vtn import records
 from vtn.curtailment import Curtailment, Step
+from vtn.orders import EventOrder
 from vtn.quantities import unit_name
 
 
@@ -300,6 +301,78 @@ def _version(event: Event) -> Version:
 
 def _seconds(length: timedelta | None) -> float:
     return length.total_seconds() if length else 0.0
+
+
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """What the emergency stop has cancelled."""
+
+    events: tuple[str, ...]
+
+
+class ProposalView(msgspec.Struct, frozen=True, kw_only=True):
+    """An event, or a modification of one, that waits for a second person."""
+
+    proposal_id: str
+    event_id: str
+    state: str
+    """awaiting approval, approved or declined."""
+    modifies: int | None
+    """The modification of the event that it changes; null for a new event."""
+    starts_at: datetime
+    ends_at: datetime | None
+    signals: tuple[SignalView, ...]
+    targets: dict[str, tuple[str, ...]]
+    comment: str
+    proposed_at: datetime
+    proposed_by: str
+    decided_at: datetime | None
+    decided_by: str
+    remark: str
+
+    @classmethod
+    def of(cls, proposal: records.Proposal) -> Self:
+        event = proposal.event
+        target = event.target
+        return cls(
+            proposal_id=proposal.proposal_id,
+            event_id=event.event_id,
+            state=proposal.state,
+            modifies=proposal.expected_modification,
+            starts_at=event.starts_at,
+            ends_at=event.ends_at,
+            signals=tuple(SignalView.of(signal, event.starts_at) for signal in event.signals),
+            targets={
+                "vens": target.ven_ids,
+                "groups": (*target.group_ids, *target.group_names),
+                "resources": target.resource_ids,
+            },
+            comment=event.vtn_comment or "",
+            proposed_at=proposal.proposed_at,
+            proposed_by=proposal.proposed_by,
+            decided_at=proposal.decided_at,
+            decided_by=proposal.decided_by,
+            remark=proposal.remark,
+        )
+
+
+class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
+    """An order to begin from."""
+
+    name: str
+    version: int
+    order: EventOrder
+    changed_at: datetime
+    changed_by: str
+
+    @classmethod
+    def of(cls, template: records.Template) -> Self:
+        return cls(
+            name=template.name,
+            version=template.version,
+            order=template.order,
+            changed_at=template.changed_at,
+            changed_by=template.changed_by,
+        )
 
 
 # --- reports and measurements ---------------------------------------------------------------------

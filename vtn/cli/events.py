@@ -13,7 +13,7 @@ from vtn.cli.asking import asks, example, options
 from vtn.errors import Invalid
 from vtn.operator_client import OperatorClient
 from vtn.orders import EventChange, EventOrder, IntervalOrder, SignalOrder
-from vtn.views import EventView
+from vtn.views import EventView, ProposalView, Stopped
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -153,11 +153,29 @@ def event_import(vtn: OperatorClient, *, file: str, as_json: bool) -> None:
 
 
 def _published(vtn: OperatorClient, order: EventOrder, *, as_json: bool) -> None:
-    found = vtn.post("events", into=EventView, body=order)
+    answer = vtn.post("events", into=dict[str, Any], body=order)
+    found = _unless_it_waits(answer, as_json=as_json)
+    if found is None:
+        return
     if as_json:
         show_json(found)
     else:
         show(f"published {found.event_id}: {screens.event_in_words(found)}")
+
+
+def _unless_it_waits(answer: dict[str, Any], *, as_json: bool) -> EventView | None:
+    """The event; None where it waits for a second person, which is said."""
+    if "proposal_id" not in answer:
+        return msgspec.convert(answer, EventView)
+    proposal = msgspec.convert(answer, ProposalView)
+    if as_json:
+        show_json(proposal)
+    else:
+        show(
+            f"proposed {proposal.event_id}: it waits until somebody else approves it in the "
+            f"console (proposal {proposal.proposal_id})"
+        )
+    return None
 
 
 def _decoded(content: bytes, into: type[T], *, source: str) -> T:
@@ -221,8 +239,13 @@ def event_modify(
         )
     elif unit is not None:
         raise click.UsageError("--unit needs --value or --interval beside it.")
+    if expect is None:
+        expect = vtn.get("events", event_id, into=EventView).modification_number
     change = EventChange(expected_modification=expect, reason=reason, signals=signals, **changes)
-    found = vtn.patch("events", event_id, into=EventView, body=change)
+    answer = vtn.patch("events", event_id, into=dict[str, Any], body=change)
+    found = _unless_it_waits(answer, as_json=as_json)
+    if found is None:
+        return
     if as_json:
         show_json(found)
     else:
@@ -230,6 +253,27 @@ def event_modify(
             f"modified {found.event_id} (modification {found.modification_number}): "
             f"{screens.event_in_words(found)}"
         )
+
+
+@event.command("end", epilog=example("vtn event end EVENT"))
+@click.argument("event_id")
+@asks
+def event_end(vtn: OperatorClient, *, event_id: str, as_json: bool) -> None:
+    """End an active event now; what it asked until now stands, and counts."""
+    found = vtn.post("events", event_id, "end", into=EventView)
+    show_json(found) if as_json else show(f"ended {found.event_id} at {found.ends_at:%H:%M:%SZ}")
+
+
+@event.command("stop-all", epilog=example("vtn event stop-all STOP"))
+@click.argument("word")
+@asks
+def event_stop_all(vtn: OperatorClient, *, word: str, as_json: bool) -> None:
+    """Cancel every event that is not over; WORD is STOP, typed out."""
+    found = vtn.post("stop", into=Stopped, body={"word": word})
+    if as_json:
+        show_json(found)
+    else:
+        show(f"cancelled {len(found.events)} events: {', '.join(found.events) or 'none was left'}")
 
 
 @event.command("cancel", epilog=example("vtn event cancel EVENT"))

@@ -7,11 +7,11 @@ Each act is one transaction with its audit line; a refusal is a VtnError and cha
 
 from vtn.desk.audit import AuditDesk
 from vtn.desk.enrolment import EnrolmentDesk
-from vtn.desk.events import EventDesk
 from vtn.desk.grouping import GroupingDesk
 from vtn.desk.groups import GroupDesk
 from vtn.desk.nodes import NodesDesk
 from vtn.desk.opts import OptDesk
+from vtn.desk.plans import PlanDesk
 from vtn.desk.readings import ReadingDesk
 from vtn.desk.reports import ReportDesk
 from vtn.desk.talk import TalkDesk
@@ -23,7 +23,7 @@ __all__ = ["Desk"]
 class Desk(
     VenDesk,
     GroupDesk,
-    EventDesk,
+    PlanDesk,
     ReportDesk,
     ReadingDesk,
     OptDesk,

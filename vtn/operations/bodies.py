@@ -67,3 +67,16 @@ class NewMarketContext(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 class CancelReport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     to_follow: bool = False
     """One final report is wanted (rule 345)."""
+
+
+class StopOrder(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The emergency stop."""
+
+    word: str
+    """STOP, typed out."""
+
+
+class Declined(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Why a proposal is refused."""
+
+    remark: Annotated[str, msgspec.Meta(max_length=500)] = ""

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """/vens, /groups, /market-contexts: who takes part."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from litestar import Router, get, post
+from litestar import Request, Response, Router, get, post
+from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.fingerprint import sha256
@@ -21,13 +22,22 @@ from vtn.operations.bodies import (
     NewVen,
 )
 from vtn.operations.needs import By, DeskHere
+from vtn.operations.pages import MOST, Cursor, linked, paged
 from vtn.views import Opt, Ven
 
 
 @get("/vens", act=Act.VIEW)
-async def list_vens(desk: DeskHere, group: FromQuery[str | None] = None) -> list[Ven]:
-    """All VENs, or those of a group."""
-    return [Ven.of(each) for each in await desk.vens(group=group)]
+async def list_vens(
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    group: FromQuery[str | None] = None,
+    limit: Annotated[int | None, QueryParameter(ge=1, le=MOST)] = None,
+    cursor: Cursor = None,
+) -> Response[list[Ven]]:
+    """All VENs, or those of a group; with a `limit` page by page, `Link` leads to the next."""
+    found = await desk.vens(group=group)
+    page, after = paged(found, key=lambda one: one.ven_id, limit=limit, cursor=cursor)
+    return linked(request, [Ven.of(each) for each in page], after)
 
 
 @post("/vens", act=Act.NODES)

@@ -1,18 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """Versions of what is edited: ETag out, If-Match in; 428 without it, 412 where it is old."""
 
+import hashlib
 import re
 from typing import Annotated, TypeVar
 
+import msgspec
 from litestar import Response
 from litestar.params import HeaderParameter
 
 from vtn.errors import Invalid, NotSeen
+from vtn.records import Repeat
 
 T = TypeVar("T")
 
 Seen = Annotated[str | None, HeaderParameter(name="If-Match")]
 """The ETag of what the operator looked at."""
+
+
+RepeatKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=200)]
+"""What tells a request that comes again from another one."""
+
+
+def repeat_of(key: str | None, body: msgspec.Struct) -> Repeat | None:
+    """A key and what came with it. Raises Invalid for a key of nothing."""
+    if key is None:
+        return None
+    if not key.strip() or not key.isprintable():
+        raise Invalid("Idempotency-Key: some letters and digits, new ones for each request.")
+    return Repeat(key=key, body_sha256=hashlib.sha256(msgspec.json.encode(body)).hexdigest())
 
 
 def tagged(content: T, version: int) -> Response[T]:
