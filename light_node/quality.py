@@ -116,8 +116,8 @@ class Judge:
     def _is_frozen(self, values: Mapping[str, float]) -> bool:
         # Voltage and frequency never stand still to the last bit; an idle building's power does.
         watched = [v for n, v in values.items() if n.startswith("voltage") or n == "frequency"]
-        # A register in tenths may well repeat itself; a float with all its digits does not.
-        pattern = tuple(v for v in watched if abs(v - round(v, 1)) > 1e-6)
+        # A register in tenths or hundredths may well repeat itself; all digits of a float do not.
+        pattern = tuple(v for v in watched if abs(v - round(v, 2)) > 1e-6)
         if not pattern:
             self._pattern, self._repeats = (), 0
             return False

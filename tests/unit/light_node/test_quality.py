@@ -104,3 +104,10 @@ def test_a_counter_that_falls_is_not_believed_until_it_stays_down():
     exchanged = [judge.judge({"energy_import": 7.0 + n})[0] for n in range(6)]
     assert exchanged[:-1] == [{}] * 5
     assert exchanged[-1] == {"energy_import": 12.0}
+
+
+def test_a_calm_grid_may_show_one_hundredth_of_a_hertz_for_minutes():
+    judge = Judge(ranges={})
+    readings = [judge.judge({"active_power": 1.0, "frequency": 49.98}) for _ in range(60)]
+
+    assert {quality for _, quality in readings} == {Quality.GOOD}
