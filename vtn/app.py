@@ -25,6 +25,7 @@ from litestar import Litestar
 from doorway import Fault, sd_notify, show
 from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
 from vtn.config import Settings, is_loopback
+from vtn.console.door import routers, templates
 from vtn.desk import Desk
 from vtn.directory import Directory
 from vtn.doors import Doors, open_doors
@@ -174,7 +175,16 @@ class App:
             show(FIRST_WORDS.format(password))
         feed = Feed(office)
         await exits.enter_async_context(_meanwhile(tasks, feed.run()))
-        operators = make_app(desk, settings, vitals, accounts=accounts, feed=feed)
+        operators = make_app(
+            desk,
+            settings,
+            vitals,
+            accounts=accounts,
+            feed=feed,
+            console=routers(desk, self._now),
+            templates=templates(),
+            now=self._now,
+        )
         self._operator_port = await exits.enter_async_context(
             _operators(tasks, operators, doors.operator, settings)
         )

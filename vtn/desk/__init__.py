@@ -12,10 +12,12 @@ from vtn.desk.groups import GroupDesk
 from vtn.desk.nodes import NodesDesk
 from vtn.desk.opts import OptDesk
 from vtn.desk.plans import PlanDesk
+from vtn.desk.preview import PreviewDesk
 from vtn.desk.readings import ReadingDesk
 from vtn.desk.reports import ReportDesk
 from vtn.desk.talk import TalkDesk
 from vtn.desk.vens import VenDesk
+from vtn.desk.watch import WatchDesk
 
 __all__ = ["Desk"]
 
@@ -29,6 +31,8 @@ class Desk(
     OptDesk,
     AuditDesk,
     EnrolmentDesk,
+    WatchDesk,
+    PreviewDesk,
     NodesDesk,
     GroupingDesk,
     TalkDesk,

@@ -3,7 +3,7 @@
 
 import asyncio
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, select, tuple_, update
@@ -19,6 +19,8 @@ NARROW_UNITS = frozenset({"W", "J/s", "VA", "VAR", "V", "A", "Hz"})
 """Values in these are kept as 32-bit floats; all others (counters above all) as 64-bit."""
 _FEW_BLOCKS = 32
 """More than these (eight hours) are unpacked in a thread: a year takes seconds."""
+_VENS_AT_A_TIME = 500
+"""In one statement: databases take only so many values."""
 _FLAGS = frozenset({"online", "manualOverride"})
 
 _BLOCKS = Hot(
@@ -119,6 +121,38 @@ async def read(
     if len(rows) <= _FEW_BLOCKS:
         return _unpacked(point, rows, starts_at, ends_at)
     return await asyncio.to_thread(_unpacked, point, rows, starts_at, ends_at)
+
+
+async def read_several(
+    connection: AsyncConnection,
+    ven_ids: Sequence[str],
+    report_names: Collection[str],
+    starts_at: float,
+    ends_at: float,
+) -> list[Series]:
+    """Values in [starts_at, ends_at) of every point of these reports of these VENs."""
+    found: dict[int, tuple[Point, list[tuple[int, bytes]]]] = {}
+    for few in range(0, len(ven_ids), _VENS_AT_A_TIME):
+        rows = await connection.execute(
+            select(SeriesRow.number, BlockRow.starts_at, BlockRow.samples, *_SERIES_COLUMNS[1:])
+            .join(BlockRow, SeriesRow.number == BlockRow.series)
+            .where(
+                SeriesRow.ven_id.in_(ven_ids[few : few + _VENS_AT_A_TIME]),
+                SeriesRow.report_name.in_(report_names),
+                BlockRow.starts_at > int(starts_at) - BLOCK_S,
+                BlockRow.starts_at < ends_at,
+            )
+            .order_by(SeriesRow.number, BlockRow.starts_at)
+        )
+        for number, start, packed, *columns in rows:
+            if number not in found:
+                found[number] = _point(columns), []
+            found[number][1].append((start, packed))
+
+    def unpacked() -> list[Series]:
+        return [_unpacked(point, rows, starts_at, ends_at) for point, rows in found.values()]
+
+    return await asyncio.to_thread(unpacked)
 
 
 def _unpacked(

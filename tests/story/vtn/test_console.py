@@ -1,0 +1,336 @@
+"""The console's pages, as a browser gets them from the operators' listener."""
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from litestar.testing import AsyncTestClient
+
+from oadr.target import Target
+from oadr.vocabulary import EventStatus, OptType
+from tests.story.vtn.test_accounts import accounts_of, added
+from tests.story.vtn.utility import CONTEXT, draft, utility
+from vtn.accounts import Act, Role
+from vtn.accounts.accounts import COOKIE
+from vtn.console.door import routers, templates
+from vtn.credential import create_token
+from vtn.errors import Unknown
+from vtn.operations import make_app
+from vtn.records import Point, Samples
+from vtn.store import measurements
+from vtn.vitals import Vitals
+
+GOOD = "Quality Good"
+
+
+@pytest.fixture
+def database(tmp_path):
+    """The test client has a loop of its own: connections to PostgreSQL cannot cross over."""
+    return f"sqlite+aiosqlite:///{tmp_path / 'vtn.db'}"
+
+
+@pytest.fixture
+async def house(database, tmp_path, clock):
+    async with utility(database, tmp_path, clock) as found:
+        found.accounts = accounts_of(found, clock)
+        create_token(found.settings.operator.token_file)
+        found.app = make_app(
+            found.desk,
+            found.settings,
+            Vitals(found.office, version="0"),
+            accounts=found.accounts,
+            console=routers(found.desk, clock.now),
+            templates=templates(),
+            now=clock.now,
+        )
+        async with AsyncTestClient(found.app, base_url="http://console.example") as client:
+            found.client = client
+            client.follow_redirects = False
+            yield found
+
+
+async def browser(house, *roles):
+    """The client, logged in as somebody of these roles."""
+    token, _person = await added(house, "-".join(roles) or "anna", *roles)
+    house.client.cookies.set(COOKIE, token)
+    return house.client
+
+
+async def sent(client, path, **fields):
+    """A form of this page, filled in and sent."""
+    page = await client.get(path)
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)[1]
+    return await client.post(path.partition("?")[0], data={"_csrf_token": token, **fields})
+
+
+def first(page):
+    return unescape(re.search(r'<h1 id="first"[^>]*>([^<]*)', page.text)[1])
+
+
+def faults(page):
+    return [unescape(one) for one in re.findall(r'class="fault"[^>]*>([^<]*)', page.text)]
+
+
+WIZARD = {
+    "kind": "reduce",
+    "value": "40",
+    "unit": "kW",
+    "share": "each",
+    "zone": "UTC",
+    "duration": "1h",
+    "notice": "10m",
+    "everyone": "yes",
+    "event_id": "peak-1",
+    "comment": "Peak <b>Tuesday</b>",
+    "market_context": CONTEXT,
+}
+
+
+async def running(house, clock):
+    """An event at two VENs; one delivers, one has opted out."""
+    mill, bakery = await house.registered("mill"), await house.registered("bakery")
+    record = await house.publish(
+        starts_at=clock.now().replace(microsecond=0) + timedelta(minutes=1),
+        duration=timedelta(minutes=30),
+        vtn_comment="Peak Tuesday",
+    )
+    for ven, opt in ((mill, OptType.OPT_IN), (bakery, OptType.OPT_OUT)):
+        await ven.poll(object)
+        await ven.answer(record.event, opt)
+    clock.advance(11 * 60)
+    first_s, now_s = int(record.event.starts_at.timestamp()), int(clock.now().timestamp())
+    minutes = range(first_s, now_s - 60, 60)
+    readings = range(first_s, now_s, 4)
+    point = {"ven_id": "mill", "unit": "W"}
+    async with house.store.write() as connection:
+        await measurements.store(
+            connection,
+            [
+                Samples(
+                    point=Point(r_id=r_id, report_name=name, report_type=kind, **point),
+                    starts_at=at,
+                    values=(watts,) * len(at),
+                    quality=(GOOD,) * len(at),
+                )
+                for r_id, name, kind, at, watts in (
+                    ("P", "TELEMETRY_USAGE", "usage", readings, 61_000.0),
+                    ("B", "x-CURTAILMENT", "baseline", minutes, 100_000.0),
+                    ("D", "x-CURTAILMENT", "deviation", minutes, -39_000.0),
+                )
+            ],
+        )
+    await mill.poll(object)
+    return record.event.event_id
+
+
+async def test_who_is_not_logged_in_is_sent_to_the_log_in_and_then_on(house):
+    page = await house.client.get("/events?status=active")
+    assert page.status_code == 303
+    assert page.headers["location"] == "/login?next=%2Fevents%3Fstatus%3Dactive"
+
+    _, once = await house.accounts.add_user("anna", [Role.VIEWER], by="admin")
+    wrong = await sent(house.client, "/login", name="anna", password="nothing", next="/events")
+    assert wrong.status_code == 401
+    assert 'value="anna"' in wrong.text
+    right = await sent(house.client, "/login", name="anna", password=once, next="//evil.example")
+    assert (right.status_code, right.headers["location"]) == (303, "/")
+    assert "HttpOnly" in right.headers["set-cookie"]
+    page = await house.client.get("/")
+    assert page.headers["location"] == "/account/password"
+
+
+async def test_no_page_lets_a_browser_run_what_is_not_ours(house):
+    client = await browser(house, Role.VIEWER)
+
+    for path in ("/", "/login", "/events", "/no-event/nowhere", "/events/nothing"):
+        page = await client.get(path)
+        if page.status_code != 404 or path == "/events/nothing":
+            policy = page.headers["content-security-policy"]
+            assert "script-src 'self'" in policy
+            assert "unsafe" not in policy
+            assert "<script>" not in page.text
+            assert " style=" not in page.text
+            assert " onclick=" not in page.text
+
+
+async def test_the_first_page_says_what_is_ordered_and_delivered(house, clock):
+    await running(house, clock)
+    client = await browser(house, Role.VIEWER)
+
+    page = await client.get("/")
+
+    assert first(page) == "40.0 kW ordered, 39.0 kW delivered (98 %) by 1 of 1 node"
+    assert "1 node opted out" in page.text
+    figures = (await client.get("/now/power.json")).json()
+    assert figures["series"][1]["values"][-1] == 39_000.0
+
+
+async def test_an_event_shows_how_far_each_node_has_come_the_late_first(house, clock):
+    event_id = await running(house, clock)
+    client = await browser(house, Role.VIEWER)
+
+    page = await client.get(f"/events/{event_id}")
+
+    assert first(page) == "Peak Tuesday: 20 min left, 98 % delivered, 0 nodes late"
+    ladder = re.findall(r'<span class="sr">([^<]*)', page.text)
+    assert "notified: done" in ladder
+    assert "EMS acknowledged: inferred" in ladder
+    assert "delivering: done" in ladder
+    figures = (await client.get(f"/events/{event_id}/power.json")).json()
+    assert [one["name"] for one in figures["series"]] == ["baseline", "ordered", "measured"]
+    assert 61_000.0 in figures["series"][2]["values"]
+    assert "/modify" not in page.text
+
+
+async def test_at_its_end_the_verified_curtailment_is_a_table_a_file_and_a_report(house, clock):
+    event_id = await running(house, clock)
+    clock.advance(40 * 60)
+    client = await browser(house, Role.VIEWER)
+
+    assert "Verified from stored readings" in (await client.get(f"/events/{event_id}")).text
+    rows = (await client.get(f"/events/{event_id}/curtailment.csv")).text.splitlines()
+    assert rows[0].startswith("ven_id,opt,ordered_w,delivered_w")
+    assert rows[2].startswith("mill,optIn,40000.0,39000.0,0.975,")
+    assert rows[-1].startswith("sum,,40000.0,39000.0")
+    assert "39.0 kW verified" in first(await client.get(f"/events/{event_id}/report"))
+
+
+async def test_the_wizard_previews_and_changes_nothing_until_it_is_told_to(house, clock):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+
+    preview = await sent(client, "/events/new", step="preview", **WIZARD)
+
+    assert preview.status_code == 200
+    assert first(preview).startswith("Reduce by 40 kW at 1 node, 40.0 kW in all, from ")
+    with pytest.raises(Unknown):
+        await house.desk.event("peak-1")
+    for _ in range(2):  # the second press finds it published
+        published = await sent(client, "/events/new", step="publish", **WIZARD)
+        assert (published.status_code, published.headers["location"]) == (303, "/events/peak-1")
+    assert len(await house.desk.events()) == 1
+    shown = await client.get("/events/peak-1")
+    assert "<b>Tuesday" not in shown.text
+    again = await sent(client, "/events/new", step="preview", **{**WIZARD, "event_id": "peak-2"})
+    assert "Cannot be published" in again.text
+
+
+async def test_parts_of_a_whole_are_made_equal(house, clock):
+    await house.registered("mill")
+    await house.registered("bakery")
+    client = await browser(house, Role.OPERATOR)
+
+    await sent(client, "/events/new", step="publish", **{**WIZARD, "share": "all"})
+
+    event = (await house.desk.event("peak-1")).event
+    assert event.signals[0].intervals[0].value == -20.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"value": "lots"}, "'lots' is not a number; write it like 200 or 12.5."),
+        ({"duration": ""}, "How long? Give an end, or a duration like 1h30m, or open."),
+        ({"duration": "soon"}, "'soon' is not a duration; write it like 5m, 1h30m or PT5M."),
+        ({"everyone": ""}, "Who is asked? Choose everyone, groups, or name nodes."),
+    ],
+)
+async def test_what_is_wrong_stands_beside_its_field_and_what_was_typed_stays(
+    house, wrong, sentence
+):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+
+    page = await sent(client, "/events/new", step="publish", **{**WIZARD, **wrong})
+
+    assert page.status_code == 422
+    assert sentence in faults(page)
+    assert 'value="Peak &lt;b&gt;Tuesday&lt;/b&gt;"' in page.text
+    assert await house.desk.events() == []
+
+
+async def test_two_operators_cannot_overwrite_each_other(house, clock):
+    await house.registered("mill")
+    record = await house.publish(event_id="peak-1")
+    client = await browser(house, Role.OPERATOR)
+    form = {"kind": "reduce", "unit": "kW", "value": "60", "duration": "5m", "modification": "0"}
+    await house.desk.modify_event(
+        "peak-1", draft(clock.now(), value=-50.0), expected_modification=0, by="bert"
+    )
+
+    page = await sent(client, "/events/peak-1/modify", **form)
+
+    assert page.status_code == 409
+    assert "somebody else changed it" in page.text
+    assert 'value="60"' in page.text
+    good = await sent(client, "/events/peak-1/modify", **{**form, "modification": "1"})
+    assert good.status_code == 303
+    assert (await house.desk.event(record.event.event_id)).event.modification_number == 2
+
+
+async def test_an_event_is_cancelled_after_one_more_question(house):
+    await house.registered("mill")
+    await house.publish(event_id="peak-1")
+    client = await browser(house, Role.OPERATOR)
+
+    done = await sent(client, "/events/peak-1/cancel", modification="0")
+
+    assert done.headers["location"] == "/events/peak-1"
+    assert "Cancelled; 1 node will be told." in (await client.get("/events/peak-1")).text
+    assert (await house.desk.event("peak-1")).event.status is EventStatus.CANCELLED
+    lines = await house.desk.audit(subject="event:peak-1")
+    assert lines[0].actor == "operator:operator"
+
+
+async def test_the_emergency_stop_wants_its_word(house):
+    await house.registered("mill")
+    await house.publish(event_id="peak-1")
+    client = await browser(house, Role.OPERATOR)
+
+    refused = await sent(client, "/stop", word="stop")
+    assert refused.status_code == 422
+    assert (await house.desk.event("peak-1")).event.status is EventStatus.FAR
+    done = await sent(client, "/stop", word="STOP")
+    assert done.status_code == 303
+    assert (await house.desk.event("peak-1")).event.status is EventStatus.CANCELLED
+
+
+async def test_a_form_from_elsewhere_is_refused(house):
+    await house.registered("mill")
+    await house.publish(event_id="peak-1")
+    client = await browser(house, Role.OPERATOR)
+
+    forged = await client.post("/stop", data={"word": "STOP"})
+
+    assert forged.status_code == 403
+    assert (await house.desk.event("peak-1")).event.status is EventStatus.FAR
+
+
+async def test_who_may_only_look_gets_no_buttons_and_is_refused(house):
+    await house.registered("mill")
+    await house.publish(event_id="peak-1", target=Target(ven_ids=("mill",)))
+    client = await browser(house, Role.VIEWER)
+
+    page = await client.get("/events/peak-1")
+    assert "Cancel event" not in page.text
+    assert "Emergency stop" not in page.text
+    for path in ("/events/new", "/events/peak-1/cancel", "/events/peak-1/modify", "/stop"):
+        assert (await client.get(path)).status_code == 403
+
+
+def test_every_page_says_its_act(house_routes):
+    assert house_routes
+    for path, act in house_routes:
+        assert isinstance(act, Act), path
+
+
+@pytest.fixture
+def house_routes():
+    return [
+        (route.path, handler.opt.get("act") or router.opt.get("act"))
+        for router in routers(None, None)
+        for route in router.routes
+        for handler in getattr(route, "route_handlers", None) or [route.route_handler]
+        if "OPTIONS" not in getattr(handler, "http_methods", ())
+    ]

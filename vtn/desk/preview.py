@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The desk: what an event would be, before it is published."""
+
+import math
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from oadr.event import Event
+from oadr.vocabulary import EventStatus, SignalType
+from vtn import curtailment, eventbook
+from vtn.desk.aims import resolved
+from vtn.desk.room import Room
+from vtn.errors import Unknown
+from vtn.store import events, groups, measurements, vens
+
+MOST_MEASURED: Final = 1_000
+"""Of more nodes it is not looked up what they take now."""
+_NEWEST: Final = timedelta(minutes=5)
+_LOOKED_AT: Final = 200
+_LIVE: Final = (EventStatus.ACTIVE, EventStatus.NEAR, EventStatus.FAR)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Another event at some of the same VENs at the same time."""
+
+    event_id: str
+    name: str
+    ven_ids: tuple[str, ...]
+    refused: bool
+    """It is of the same market context: then only one of the two can be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Whom an event would be for, and what would come of it."""
+
+    event: Event
+    """As it would be published."""
+    ven_ids: tuple[str, ...]
+    silent: tuple[str, ...]
+    """Those that were not heard of lately."""
+    overlaps: tuple[Overlap, ...]
+    ordered_w: float | None
+    """Expected sum over all VENs; None where it names no power, or depends on what is not known."""
+    taking_w: float | None
+    """What those of them take now that have said so within five minutes."""
+    measured: int
+    """How many have."""
+    too_small: tuple[str, ...] = field(default=())
+    """VENs that take less now than they are asked to reduce by."""
+
+
+class PreviewDesk(Room):
+    """What would be."""
+
+    async def preview_event(self, draft: Event, *, replaces: str = "") -> Preview:
+        """Raises what publish_event raises, but for an overlap, which it tells of.
+
+        `replaces` is the event that it is a modification of.
+        """
+        now = self._office.now()
+        event = eventbook.drafted(draft, event_id=draft.event_id or "preview", now=now)
+        async with self._office.store.read() as connection:
+            contexts = [one.uri for one in await groups.market_contexts(connection)]
+            if event.market_context not in contexts:
+                raise Unknown(f"market_context: there is no '{event.market_context}'; add it.")
+            known = {one.ven_id: one for one in await vens.every(connection)}
+            owners = await vens.owners(connection, event.target.resource_ids)
+            targets = resolved(event.target, known, await groups.every(connection), owners)
+            others = await events.records(connection, now, limit=_LOOKED_AT)
+            power = (
+                await measurements.read_several(
+                    connection,
+                    list(targets),
+                    ("TELEMETRY_USAGE",),
+                    (now - _NEWEST).timestamp(),
+                    now.timestamp(),
+                )
+                if len(targets) <= MOST_MEASURED
+                else []
+            )
+        taking: dict[str, float] = {}
+        for one in power:
+            if one.point.unit in ("W", "J/s") and one.values and math.isfinite(one.values[-1]):
+                ven_id = one.point.ven_id
+                taking[ven_id] = taking.get(ven_id, 0.0) + one.values[-1]
+        overlaps = [
+            Overlap(
+                event_id=one.event.event_id,
+                name=one.event.vtn_comment or one.event.event_id,
+                ven_ids=shared,
+                refused=one.event.market_context == event.market_context,
+            )
+            for one in others
+            if one.event.status in _LIVE
+            and one.event.event_id != (replaces or event.event_id)
+            and eventbook.overlap(event, one.event)
+            and (shared := tuple(ven for ven in one.ven_ids if ven in targets))
+        ]
+        return Preview(
+            event=event,
+            ven_ids=tuple(targets),
+            silent=tuple(
+                ven_id
+                for ven_id in targets
+                if (entry := self._office.directory.by_id(ven_id)) is None
+                or not self.is_online(entry, now)
+            ),
+            overlaps=tuple(overlaps),
+            ordered_w=_expected(event, tuple(targets), taking),
+            taking_w=math.fsum(taking.values()) if taking else None,
+            measured=len(taking),
+            too_small=_too_small(event, taking),
+        )
+
+
+def _expected(event: Event, ven_ids: tuple[str, ...], taking: dict[str, float]) -> float | None:
+    order = curtailment.order_of(event)
+    orders = [order(0.0, taking.get(ven_id)) for ven_id in ven_ids]
+    there = [one for one in orders if one is not None]
+    return math.fsum(there) if len(there) == len(ven_ids) else None
+
+
+def _too_small(event: Event, taking: dict[str, float]) -> tuple[str, ...]:
+    if all(one.signal_type is not SignalType.DELTA for one in event.signals):
+        return ()
+    asked = curtailment.order_of(event)(0.0, None) or 0.0
+    return tuple(ven_id for ven_id, watts in sorted(taking.items()) if watts < asked)

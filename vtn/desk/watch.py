@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The desk: how events run, over all their VENs at once."""
+
+import asyncio
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from oadr.vocabulary import EventStatus, OptType
+from vtn import curtailment, ladder, power
+from vtn.desk.room import Room
+from vtn.desk.sums import summed
+from vtn.ladder import Climber
+from vtn.power import NodeSeries, PowerOverTime
+from vtn.records import EventRecord, Series
+from vtn.services.report import CURTAILMENT
+from vtn.store import events, measurements, opts
+
+USAGE: Final = "TELEMETRY_USAGE"
+STATUS: Final = "TELEMETRY_STATUS"
+FINE_NODES: Final = 40
+"""Events of more nodes are drawn from what the nodes report each minute, not from readings."""
+FINE_SPAN: Final = timedelta(hours=2)
+BEFORE: Final = timedelta(minutes=15)
+AFTER: Final = timedelta(minutes=5)
+NEWEST: Final = timedelta(minutes=5)
+"""What a node said longer ago is not how it is now."""
+_WATTS = ("W", "J/s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Census:
+    """VENs that are let in and not revoked, by how lately each was heard of."""
+
+    online: int
+    late: int
+    """Missed a poll, and may still come."""
+    silent: int
+    """Missed three, or a push."""
+    expected: int
+    """Never registered yet."""
+    silent_ids: tuple[str, ...]
+    """The first of them, ascending."""
+
+    @property
+    def registered(self) -> int:
+        return self.online + self.late + self.silent
+
+
+class WatchDesk(Room):
+    """What the console shows while events run."""
+
+    def census(self, *, most: int = 10) -> Census:
+        """Without asking the database."""
+        now = self._office.now()
+        online = late = expected = 0
+        silent: list[str] = []
+        for entry in self._office.directory.entries():
+            ven = entry.ven
+            if ven.revoked_at is not None:
+                continue
+            if not ven.registered:
+                expected += 1
+            elif not self.is_online(entry, now):
+                silent.append(ven.ven_id)
+            elif (
+                ven.push_address is None
+                and entry.last_contact_at is not None
+                and (now - entry.last_contact_at).total_seconds()
+                > 1.5 * self._office.poll_interval_s(ven)
+            ):
+                late += 1
+            else:
+                online += 1
+        return Census(
+            online=online,
+            late=late,
+            silent=len(silent),
+            expected=expected,
+            silent_ids=tuple(sorted(silent)[:most]),
+        )
+
+    async def recent_events(self, since: datetime, *, limit: int = 100) -> list[EventRecord]:
+        """Events that are not over, or ended after `since`; the one that starts last first."""
+        async with self._office.store.read() as connection:
+            found = await events.records(connection, self._office.now(), limit=limit)
+        return [
+            one
+            for one in found
+            if one.event.status is not EventStatus.CANCELLED
+            and (one.event.ends_at is None or one.event.ends_at > since)
+        ]
+
+    async def events_between(self, starts_at: datetime, ends_at: datetime) -> list[EventRecord]:
+        """Events that start in [starts_at, ends_at)."""
+        async with self._office.store.read() as connection:
+            return await events.starting(connection, self._office.now(), starts_at, ends_at)
+
+    async def event_opts(self, event_id: str) -> dict[str, str]:
+        """VEN -> the reason it gave for its opt to this event."""
+        async with self._office.store.read() as connection:
+            found = await opts.of_events(connection, [event_id])
+        return {one.ven_id: one.opt.opt_reason for one in reversed(found)}
+
+    async def power_of(
+        self, record: EventRecord, starts_at: datetime, ends_at: datetime, *, step_s: float
+    ) -> PowerOverTime:
+        """Baseline, measured and ordered power of an event's VENs that did not opt out."""
+        ven_ids = asked(record)
+        fine = len(ven_ids) <= FINE_NODES and step_s < power.CLAIM_S
+        names = (USAGE, CURTAILMENT) if fine else (CURTAILMENT,)
+        first, last = starts_at.timestamp(), ends_at.timestamp()
+        async with self._office.store.read() as connection:
+            found = await measurements.read_several(
+                connection, ven_ids, names, first - power.CLAIM_S, last
+            )
+        return await asyncio.to_thread(_power, record, found, (first, last), step_s, fine=fine)
+
+    async def event_power(self, record: EventRecord) -> PowerOverTime:
+        """From a quarter of an hour before the event until now or a little after it."""
+        now, event = self._office.now(), record.event
+        starts_at = event.starts_at - BEFORE
+        ends_at = min(now, event.ends_at + AFTER) if event.ends_at else now
+        if ends_at <= starts_at:
+            starts_at, ends_at = now - BEFORE, now
+        fine = len(record.ven_ids) <= FINE_NODES and ends_at - starts_at <= FINE_SPAN
+        return await self.power_of(record, starts_at, ends_at, step_s=4.0 if fine else 60.0)
+
+    async def ladder(self, record: EventRecord) -> list[Climber]:
+        """Every VEN of an event, those that need attention first."""
+        now, event = self._office.now(), record.event
+        ven_ids = [one for one, given in record.deliveries.items() if not given.withdrawn]
+        heard: dict[str, list[Series]] = defaultdict(list)
+        few = len(ven_ids) <= FINE_NODES
+        until = min(now, event.ends_at) if event.ends_at else now
+        if now >= event.starts_at - BEFORE:
+            since = min(event.starts_at - timedelta(minutes=3), now - BEFORE)
+            names = (CURTAILMENT, STATUS, USAGE) if few else (CURTAILMENT,)
+            async with self._office.store.read() as connection:
+                for one in await measurements.read_several(
+                    connection, ven_ids, names, since.timestamp(), until.timestamp()
+                ):
+                    heard[one.point.ven_id].append(one)
+        return await asyncio.to_thread(self._climb, record, ven_ids, heard, now)
+
+    def _climb(
+        self,
+        record: EventRecord,
+        ven_ids: Sequence[str],
+        heard: Mapping[str, Sequence[Series]],
+        now: datetime,
+    ) -> list[Climber]:
+        event = record.event
+        found = []
+        for ven_id in ven_ids:
+            entry = self._office.directory.by_id(ven_id)
+            if entry is None:
+                continue
+            parts = _parts(ven_id, heard.get(ven_id, ()), record)
+            until = min(now, event.ends_at - timedelta(seconds=1)) if event.ends_at else now
+            level = parts.baseline.values[-1] if parts.baseline and parts.baseline.values else None
+            ordered = curtailment.ordered_at(event, max(until, event.starts_at), level)
+            found.append(
+                ladder.climber(
+                    record,
+                    ven_id,
+                    name=entry.ven.name,
+                    online=self.is_online(entry, now),
+                    contact_at=entry.last_contact_at,
+                    heard=ladder.heard_of(
+                        event.starts_at,
+                        baseline=parts.baseline,
+                        deviation=parts.deviation,
+                        statuses=[
+                            one for one in heard.get(ven_id, ()) if one.point.report_name == STATUS
+                        ],
+                        ordered_w=ordered,
+                        spark=_spark(parts.measured, now),
+                    ),
+                    now=now,
+                )
+            )
+        return sorted(found, key=lambda one: (one.rank, one.fraction or 0.0, one.ven_id))
+
+    def online_of(self, ven_ids: Sequence[str]) -> list[str]:
+        """Those of these VENs that are online."""
+        now, directory = self._office.now(), self._office.directory
+        entries = [entry for one in ven_ids if (entry := directory.by_id(one)) is not None]
+        return [one.ven.ven_id for one in entries if self.is_online(one, now)]
+
+
+def asked(record: EventRecord) -> list[str]:
+    """Whom the event counts on: targeted, and not opted out."""
+    return [
+        ven_id
+        for ven_id in record.ven_ids
+        if (answer := record.answers.get(ven_id)) is None or answer.opt_type is not OptType.OPT_OUT
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    measured: Series | None
+    baseline: Series | None
+    deviation: Series | None
+
+
+def _parts(ven_id: str, several: Sequence[Series], record: EventRecord) -> _Parts:
+    """The sums of what a VEN's points of each kind say."""
+    wanted = set(record.event.target.resource_ids)
+
+    def chosen(report_name: str, kind: str | None) -> Series | None:
+        found = [
+            one
+            for one in several
+            if one.point.report_name == report_name
+            and (kind is None or one.point.report_type == kind)
+            and one.point.unit in _WATTS
+            and (not wanted or not one.point.resource_ids or wanted & set(one.point.resource_ids))
+        ]
+        return summed(ven_id, found) if found else None
+
+    return _Parts(
+        chosen(USAGE, None), chosen(CURTAILMENT, "baseline"), chosen(CURTAILMENT, "deviation")
+    )
+
+
+def _power(
+    record: EventRecord,
+    found: Sequence[Series],
+    span: tuple[float, float],
+    step_s: float,
+    *,
+    fine: bool,
+) -> PowerOverTime:
+    by_ven: dict[str, list[Series]] = defaultdict(list)
+    for one in found:
+        by_ven[one.point.ven_id].append(one)
+    nodes = []
+    for ven_id, several in by_ven.items():
+        parts = _parts(ven_id, several, record)
+        nodes.append(
+            NodeSeries(
+                measured=parts.measured if fine else None,
+                baseline=parts.baseline,
+                deviation=parts.deviation,
+            )
+        )
+    event = record.event
+    ordered = curtailment.order_of(event)
+    begin = event.starts_at.timestamp()
+    end = event.ends_at.timestamp() if event.ends_at else math.inf
+
+    def order(at: float, level: float | None) -> float | None:
+        return ordered(at - begin, level) if begin <= at < end else None
+
+    return power.over_time(nodes, order, first=span[0], last=span[1], step_s=step_s)
+
+
+def _spark(measured: Series | None, now: datetime) -> tuple[float | None, ...]:
+    """The last 15 minutes, a mean a minute."""
+    if measured is None:
+        return ()
+    first = (now - BEFORE).timestamp()
+    return tuple(
+        power.over_time(
+            [NodeSeries(measured=measured)],
+            lambda _at, _level: None,
+            first=first,
+            last=now.timestamp(),
+            step_s=60.0,
+        ).measured_w
+    )
