@@ -144,12 +144,9 @@ def check(settings: Settings, *, seconds: float, as_json: bool) -> None:
 
     Changes nothing. Says what looks wrong and which setting or wire to change.
     """
-    from light_node.checkup import Checked, check_all  # noqa: PLC0415 - Modbus and MQTT wait for their use
+    from light_node.checkup import check_all  # noqa: PLC0415 - Modbus and MQTT wait for their use
 
-    findings = [
-        Checked(what="settings", weight=Weight.FINE, said="fine"),
-        *asyncio.run(check_all(settings, seconds=seconds)),
-    ]
+    findings = asyncio.run(check_all(settings, seconds=seconds))
     if as_json:
         show_json(findings)
     else:
