@@ -48,6 +48,38 @@ async def show_schema(request: Request[Any, Any, State]) -> dict[str, Any]:
     return request.app.openapi_schema.to_schema()
 
 
+def api_router() -> Router:
+    """Every route of the API."""
+    return Router(
+        PREFIX,
+        route_handlers=[
+            vens.router,
+            events.router,
+            reports.router,
+            records.router,
+            enrolment.router,
+            users.router,
+        ],
+        before_request=known_queries_only,
+    )
+
+
+def description() -> OpenAPIConfig:
+    """What stands over the API's description."""
+    return OpenAPIConfig(
+        title="demandflex VTN: the operator's API",
+        version=version("demandflex"),
+        openapi_router=Router(
+            "/api/schema", route_handlers=[], include_in_schema=False, opt={"act": Act.OPEN}
+        ),
+        render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        components=Components(
+            security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
+        ),
+        security=[{"token": []}],
+    )
+
+
 def make_app(
     desk: Desk,
     settings: Settings,
@@ -78,18 +110,7 @@ def make_app(
     )
     return Litestar(
         [
-            Router(
-                PREFIX,
-                route_handlers=[
-                    vens.router,
-                    events.router,
-                    reports.router,
-                    records.router,
-                    enrolment.router,
-                    users.router,
-                ],
-                before_request=known_queries_only,
-            ),
+            api_router(),
             probes.router,
             show_schema,
             *([live.router] if feed is not None else []),
@@ -113,18 +134,7 @@ def make_app(
             RecursionError: too_deep,
             Exception: broken,
         },
-        openapi_config=OpenAPIConfig(
-            title="demandflex VTN: the operator's API",
-            version=version("demandflex"),
-            openapi_router=Router(
-                "/api/schema", route_handlers=[], include_in_schema=False, opt={"act": Act.OPEN}
-            ),
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
-            components=Components(
-                security_schemes={"token": SecurityScheme(type="http", scheme="bearer")}
-            ),
-            security=[{"token": []}],
-        ),
+        openapi_config=description(),
         request_max_body_size=MAX_BYTES,
         logging_config=None,  # structlog is set up at the program's door
     )
