@@ -61,6 +61,17 @@ def rows(status: Status) -> list[tuple[str, str]]:
         lease = status.lease
         acknowledged = lease.acknowledged or "not acknowledged yet"
         words.append(("set-point", f"{lease.target} (event {lease.event_id}), {acknowledged}"))
+    if (effect := status.effect) is not None:
+        seen = f"{effect.actual_w / 1000:,.1f} of {effect.target_w / 1000:,.1f} kW"
+        words.append(("effect", f"{effect.verdict} by our own meter, {seen}"))
+    for device in status.writes:
+        wanted = "let go" if device.wanted_w is None else f"{device.wanted_w / 1000:,.1f} kW wanted"
+        held = "" if device.held_w is None else f", {device.held_w / 1000:,.1f} kW read back"
+        words.append((f"device {device.asset}", f"{wanted}{held}, {device.writes:,} writes"))
+    if status.grid_cap:
+        words.append(("grid cap", status.grid_cap))
+    if status.read_only:
+        words.append(("read only", "measures and reports, and asks nothing of anybody"))
     if status.override.active:
         until = status.override.until
         ends = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""

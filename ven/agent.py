@@ -156,7 +156,10 @@ class Agent:
             vtn_ahead_s=lambda: client.clock_offset_s,
         )
         self._node = NodeLink(
-            settings.node.socket, next_version=state.next_plan_version, draw=random.random
+            settings.node.socket,
+            next_version=state.next_plan_version,
+            draw=random.random,
+            vtn_heard_at=lambda: self._line.last_answer_at,
         )
         self._outbox = Outbox(state, self._line)
         self._desk = EventDesk(

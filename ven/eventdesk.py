@@ -22,7 +22,7 @@ from ven.events import Party, changed_mind, take
 from ven.identifiers import new_id, plain
 from ven.known import Decider, KnownEvent
 from ven.node import Plan
-from ven.opting import by_override, by_schedule
+from ven.opting import by_override, by_schedule, is_spared
 from ven.outbox import Outbox
 from ven.state import State
 
@@ -188,6 +188,8 @@ class EventDesk:
         now = self._now()
         for known in self._state.events().values():
             if not known.holds or known.is_over(now):
+                continue
+            if is_spared(known.event.market_context, self._override()):
                 continue
             decision = by_override(known.ramps_at, known.ends_at, self._override(), now)
             if decision is not None:

@@ -8,7 +8,7 @@ asks for readings while the node is away gets NodeUnreachable and waits for `cha
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +31,10 @@ log = get_logger()
 Plan = tuple[tuple[Step, ...], tuple[Notice, ...]]
 AGAIN_S = 30.0
 """A plan that the node refused, for instance on a full disk, is put again after this."""
+HEARTBEAT_S = 5.0
+SILENCE = timedelta(seconds=60)
+"""So long without an answer of the VTN, and its plan is stated anew when it is back."""
+STATEMENT_AFTER_S = 5.0
 NOT_THERE = "The light node is not connected."
 
 
@@ -57,6 +61,8 @@ class NodeClient(Protocol):
 
     async def curtailment(self, event_id: str) -> Curtailment: ...
 
+    async def vtn_heard(self) -> None: ...
+
     def watch(self) -> AsyncIterator[Status]: ...
 
 
@@ -70,7 +76,10 @@ class NodeLink:
         next_version: Callable[[], int],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         draw: Callable[[], float],
+        vtn_heard_at: Callable[[], datetime | None] = lambda: None,
     ) -> None:
+        """`vtn_heard_at` gives when the VTN last answered; None: never since the start."""
+        self._vtn_heard_at = vtn_heard_at
         self._socket = socket
         self._next_version = next_version
         self._sleep = sleep
@@ -153,6 +162,7 @@ class NodeLink:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(client))
                 group.create_task(self._keep_plan(client))
+                group.create_task(self._pass_on_heartbeat(client))
         except* NodeUnreachable as gone:
             raise NodeUnreachable(str(gone.exceptions[0])) from gone
 
@@ -169,6 +179,29 @@ class NodeLink:
             if self._plan is not None:
                 await self._put(client, self._plan)
             await self._plan_changed.wait(seen, at_most_s=AGAIN_S if self.plan_refused else None)
+
+    async def _pass_on_heartbeat(self, client: NodeClient) -> None:
+        """Tell a node that holds caps when the VTN answers; after a silence the plan follows.
+
+        Such a node waits for a statement after the heartbeat's return: the plan, also where
+        nothing in it has changed.
+        """
+        last: datetime | None = None
+        while True:
+            heard_at = self._vtn_heard_at()
+            holds_caps = self.status is not None and self.status.grid_cap != ""
+            if holds_caps and heard_at is not None and heard_at != last:
+                is_back = last is None or heard_at - last > SILENCE
+                last = heard_at
+                try:
+                    await client.vtn_heard()
+                except NodeRefused as error:
+                    log.warning("heartbeat_refused", why=str(error))
+                if is_back:
+                    # What the VTN had to say on its return has come by then.
+                    await self._sleep(STATEMENT_AFTER_S)
+                    self._plan_changed.ring()
+            await self._sleep(HEARTBEAT_S)
 
     async def _put(self, client: NodeClient, plan: Plan) -> None:
         steps, notices = plan

@@ -5,7 +5,7 @@
 | ----------- | ---------------- | ------------------------------------ | ------------------- |
 | usage       | TELEMETRY_USAGE  | power [W], energy [Wh, a counter]    | every 4 s or longer |
 | status      | TELEMETRY_STATUS | status                               | also on change      |
-| curtailment | x-CURTAILMENT    | baseline [W], deviation [W]          | every 60 s          |
+| curtailment | x-CURTAILMENT    | baseline [W], deviation [W], effect  | every 60 s          |
 | history     | HISTORY_USAGE    | history-power, history-energy        | every 15 min        |
 | history-raw | HISTORY_USAGE    | history-raw-power, -energy           | every 4 s           |
 
@@ -46,6 +46,10 @@ HISTORY_RAW = "history-raw"
 STATUS_POINT = "status"
 BASELINE = "baseline"
 DEVIATION = "deviation"
+EFFECT = "effect"
+EFFECT_TYPE = "x-effect"
+EFFECT_VALUES = {"reached": 1.0, "partial": 0.5, "not reached": 0.0}
+"""What the node's own meter saw of the newest lease that was judged."""
 CURTAILMENT_NAME = "x-CURTAILMENT"
 CURTAILMENT_STEP = timedelta(seconds=60)
 REPORT_NAMES: dict[str, str] = {
@@ -112,6 +116,16 @@ def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tupl
             (DEVIATION, ReportType.DEVIATION),
         )
     ]
+    curtailment.append(
+        _description(
+            EFFECT,
+            EFFECT_TYPE,
+            resource_id,
+            unit=None,
+            reading=ReadingType.DERIVED,
+            sampling=SamplingRate(min_period=CURTAILMENT_STEP, max_period=CURTAILMENT_STEP),
+        )
+    )
     return (
         _metadata(USAGE, ReportName.METADATA_TELEMETRY_USAGE, metered[USAGE], now),
         _metadata(STATUS, ReportName.METADATA_TELEMETRY_STATUS, [status], now),
@@ -127,7 +141,7 @@ def points(specifier_id: str, settings: ReportsSettings) -> tuple[str, ...]:
     return {
         USAGE: metered,
         STATUS: (STATUS_POINT,),
-        CURTAILMENT: (BASELINE, DEVIATION),
+        CURTAILMENT: (BASELINE, DEVIATION, EFFECT),
         HISTORY: tuple(f"{HISTORY}-{point}" for point in metered),
         HISTORY_RAW: tuple(f"{HISTORY_RAW}-{point}" for point in metered),
     }.get(specifier_id, ())
@@ -254,7 +268,7 @@ def _refusal(code: str, sentence: str) -> Declined:
 
 def _description(
     r_id: str,
-    report_type: ReportType,
+    report_type: str,
     resource_id: str,
     *,
     unit: units.Unit | None,

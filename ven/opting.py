@@ -40,7 +40,9 @@ def decide(
     schedules: Collection[CreateOpt] = (),
 ) -> Decision:
     """Whether to take part in an event that is new or has changed."""
-    if opted_out := by_override(event.starts_at, event.ends_at, override, now):
+    if not is_spared(event.market_context, override) and (
+        opted_out := by_override(event.starts_at, event.ends_at, override, now)
+    ):
         return opted_out
     if opted_out := by_schedule(event, schedules):
         return opted_out
@@ -54,6 +56,11 @@ def decide(
     return Decision(
         opt=OptType.OPT_IN, decided_by="policy", reason="Within what this site takes part in."
     )
+
+
+def is_spared(market_context: str, override: OverrideState) -> bool:
+    """Whether an override does not reach an event: a cap for the grid's sake."""
+    return any(_is_same_context(spared, market_context) for spared in override.spares)
 
 
 def by_override(

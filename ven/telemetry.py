@@ -217,6 +217,10 @@ def curtailment(
         offers.BASELINE: [watts for _, watts, _ in rows],
         offers.DEVIATION: [-less if less is not None else None for _, _, less in rows],
     }
+    words = dict.fromkeys(columns, word)
+    if found.effect:
+        columns[offers.EFFECT] = [offers.EFFECT_VALUES[found.effect]] * len(rows)
+        words[offers.EFFECT] = DataQuality.GOOD
     end = found.ends_at.timestamp() if found.ends_at is not None else math.inf
     step_s = offers.CURTAILMENT_STEP.total_seconds()
     return Intervals(
@@ -226,7 +230,7 @@ def curtailment(
             timedelta(seconds=max(1, math.floor(min(step_s, end - at)))) for at, _, _ in rows
         ),
         columns=tuple(
-            _column(r_id, values, [word] * len(rows))
+            _column(r_id, values, [words[r_id]] * len(rows))
             for r_id, values in sorted(columns.items())
             if r_id in r_ids
         ),

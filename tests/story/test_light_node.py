@@ -42,6 +42,7 @@ class Building:
         )
         self.load = lambda: self.watts
         self.node = None
+        self.ems = None
 
     @property
     def socket(self):
@@ -100,15 +101,22 @@ interval_s = {interval_s}
         return await asyncio.to_thread(self.node.wait, WAIT_S)
 
 
-@pytest.fixture
-async def building(tmp_path):
-    building = Building(tmp_path)
+@contextlib.asynccontextmanager
+async def a_building(folder):
+    """A building with its settings; the node is begun by the test and ended here."""
+    building = Building(folder)
     async with building.meter:
         building.configure()
         yield building
         if building.node is not None and building.node.poll() is None:
             building.node.kill()
             building.node.wait()
+
+
+@pytest.fixture
+async def building(tmp_path):
+    async with a_building(tmp_path) as building:
+        yield building
 
 
 async def collect(client, count, *, after=0):
@@ -271,6 +279,21 @@ class Plant:
         """Nothing is open."""
 
 
+def begin_ems(broker, plant):
+    """An EMS that obeys, as a task."""
+    ems = ReferenceApp(
+        BrokerSettings(host="127.0.0.1", port=broker.port),
+        Topics("hq", "node-1"),
+        "bms",
+        core=ReferenceEms(rated_w=100_000, ramp_w_per_s=200_000),
+        plant=plant,
+        now=now,
+        monotonic=time.monotonic,
+        step_s=0.05,
+    )
+    return asyncio.create_task(ems.run())
+
+
 @contextlib.asynccontextmanager
 async def site_with_ems(building, *, guard=""):
     """A broker, an EMS that obeys, and the node: yields (broker, plant, client)."""
@@ -288,24 +311,14 @@ refresh_s = 2
     )
     plant = Plant()
     building.load = lambda: plant.state.load_w
-    ems = ReferenceApp(
-        BrokerSettings(host="127.0.0.1", port=broker.port),
-        Topics("hq", "node-1"),
-        "bms",
-        core=ReferenceEms(rated_w=100_000, ramp_w_per_s=200_000),
-        plant=plant,
-        now=now,
-        monotonic=time.monotonic,
-        step_s=0.05,
-    )
-    obeying = asyncio.create_task(ems.run())
+    building.ems = begin_ems(broker, plant)
     try:
         await building.start()
         async with LocalClient(building.socket) as client:
             yield broker, plant, client
     finally:
-        obeying.cancel()
-        await asyncio.gather(obeying, return_exceptions=True)
+        building.ems.cancel()
+        await asyncio.gather(building.ems, return_exceptions=True)
         broker.kill()
 
 

@@ -1,5 +1,6 @@
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ class Client:
 
     def __init__(self, refusals):
         self.refusals = refusals
+        self.heartbeats = 0
         self.versions = []
         self.taken = asyncio.Event()
 
@@ -25,6 +27,9 @@ class Client:
         if len(self.versions) <= self.refusals:
             raise NodeRefused("The plan cannot be written; make room on the disk.")
         self.taken.set()
+
+    async def vtn_heard(self):
+        self.heartbeats += 1
 
     async def watch(self):
         await asyncio.Event().wait()
@@ -81,3 +86,51 @@ async def test_work_goes_on_after_a_disk_that_had_no_room(monkeypatch):
     with pytest.raises(NodeUnreachable):
         await agent._standing(work)
     assert len(done) == 3
+
+
+async def test_a_node_that_holds_caps_hears_the_vtn_s_heartbeat_and_a_statement_after_silence():
+    client = Client(refusals=0)
+    heard_at = START
+    slept = []
+
+    async def sleep(seconds):
+        nonlocal heard_at
+        slept.append(seconds)
+        if len(slept) == 8:
+            raise NodeUnreachable("It ends.")
+        heard_at += timedelta(seconds={3: 0, 5: 300}.get(len(slept), 10))
+
+    link = NodeLink(
+        Path("light-node.sock"),
+        next_version=lambda: 1,
+        draw=lambda: 0.5,
+        sleep=sleep,
+        vtn_heard_at=lambda: heard_at,
+    )
+    link.status = node_status(grid_cap="normal")
+    rings = link._plan_changed.rings
+
+    with pytest.raises(NodeUnreachable):
+        await link._pass_on_heartbeat(client)
+
+    assert link._plan_changed.rings == rings + 2
+    assert client.heartbeats == 5
+
+
+async def test_a_node_without_caps_is_left_alone():
+    client = Client(refusals=0)
+
+    async def sleep(seconds):
+        raise NodeUnreachable("It ends.")
+
+    link = NodeLink(
+        Path("light-node.sock"),
+        next_version=lambda: 1,
+        draw=lambda: 0.5,
+        sleep=sleep,
+        vtn_heard_at=lambda: START,
+    )
+    link.status = node_status()
+    with pytest.raises(NodeUnreachable):
+        await link._pass_on_heartbeat(client)
+    assert client.heartbeats == 0

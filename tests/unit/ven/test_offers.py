@@ -56,7 +56,11 @@ def test_the_metadata_is_openadr():  # rules 305, 308, 311, 312, 331, 333
         status.reading_type,
         status.unit,
     ) == ("x-resourceStatus", "x-notApplicable", None)
-    assert [d.report_type for d in reports[2].descriptions] == ["baseline", "deviation"]
+    assert [d.report_type for d in reports[2].descriptions] == [
+        "baseline",
+        "deviation",
+        "x-effect",
+    ]
 
 
 def test_a_meter_without_a_counter_offers_no_energy():

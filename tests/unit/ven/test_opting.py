@@ -132,3 +132,13 @@ def test_an_override_that_has_run_out_meets_nothing():
     old = OverrideState(active=True, until=START)
 
     assert by_override(START, None, old, START + timedelta(minutes=1)) is None
+
+
+def test_an_override_spares_caps_for_the_grid_s_sake():
+    asked = event()
+    spared = OverrideState(active=True, spares=(asked.market_context,))
+
+    late = START + timedelta(minutes=1)
+    assert OptType.OPT_IN is decided(asked, override=spared, now=late, policy="always").opt
+    other = OverrideState(active=True, spares=("http://other",))
+    assert OptType.OPT_OUT is decided(asked, override=other, now=late, policy="always").opt

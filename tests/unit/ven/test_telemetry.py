@@ -236,6 +236,19 @@ def test_curtailment_goes_over_the_wire_as_baseline_and_deviation():
     assert timedelta(seconds=150) == report.duration
 
 
+def test_what_the_meter_saw_of_the_set_point_is_told_where_it_is_asked_for():
+    points = (*BOTH, "effect")
+
+    told = telemetry.curtailment(found(effect="partial", fallback=True), points, after=None)
+    assert told.column("effect").values == (0.5, 0.5, 0.5)
+    assert set(told.column("effect").quality) == {DataQuality.GOOD}
+
+    nothing_yet = telemetry.curtailment(found(), points, after=None)
+    assert {column.r_id for column in nothing_yet.columns} == set(BOTH)
+    not_asked = telemetry.curtailment(found(effect="reached"), BOTH, after=None)
+    assert {column.r_id for column in not_asked.columns} == set(BOTH)
+
+
 def test_a_fallback_baseline_is_marked_uncertain():
     intervals = telemetry.curtailment(found(fallback=True), BOTH, after=None)
 
