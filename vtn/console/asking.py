@@ -25,6 +25,29 @@ KINDS: Final[tuple[tuple[str, str], ...]] = (
 """What can be asked in the wizard, by `kind`; everything else goes by `vtn event import`."""
 UNITS: Final = (("kW", "kW"), ("MW", "MW"), ("%", "% of what it takes"), ("level", "level"))
 SHARES: Final = (("each", "each node"), ("all", "all nodes together, in equal parts"))
+ASKED: Final = (
+    "kind",
+    "value",
+    "unit",
+    "share",
+    "starts",
+    "ends",
+    "duration",
+    "zone",
+    "notice",
+    "everyone",
+    "groups",
+    "nodes",
+    "resources",
+    "market_context",
+    "comment",
+    "priority",
+    "start_within",
+    "ramp_up",
+    "recovery",
+    "test",
+)
+"""The fields of the form that say what is asked."""
 _ZERO: Final = timedelta(0)
 
 
@@ -120,7 +143,7 @@ def order_of(form: Form, now: datetime) -> EventOrder:
     if ends := form.get("ends"):
         if length:
             raise InvalidEvent("ends: give an end or a duration, not both.")
-        begin = instant(_said(starts_at) or "now", now=now)
+        begin = instant(_said(starts_at) or _soonest(form), now=now)
         ends_at = _instant(form, "ends")
         if ends_at is None or ends_at <= begin:
             raise InvalidEvent(f"ends: '{ends}' is not after the start; give a later end.")

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new event in the operator's words: how much, where, from when to when, what notice, who."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Final
@@ -14,7 +15,7 @@ from oadr.event import Event
 from vtn import orders
 from vtn.accounts import Act
 from vtn.console import words
-from vtn.console.asking import KINDS, SHARES, UNITS, empty, form_of, form_of_order, order_of
+from vtn.console.asking import ASKED, KINDS, SHARES, UNITS, empty, form_of, form_of_order, order_of
 from vtn.console.forms import Form
 from vtn.console.shell import Shell, ShellHere, path_of, status_of
 from vtn.desk import Desk
@@ -70,7 +71,9 @@ async def use_wizard(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> 
             name = form.get("template_name")
             await desk.put_template(name, order, by=by)
             return shell.go("/events", said=f"The template '{name}' is kept.")
-        if step == "publish":
+        if step == "publish" and form.get("previewed") != _digest(form):
+            form.refuse("You have changed it since: look at what would happen now, then publish.")
+        elif step == "publish":
             if desk.needs_approval(draft):
                 proposal = await desk.propose_event(draft, by=by)
                 return shell.go(
@@ -89,7 +92,14 @@ async def use_wizard(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> 
                 return shell.go(path_of("events", event_id), said="The event is published already.")
         form.refuse(str(refusal), fields=_FIELDS)
         return await _wizard(shell, desk, form, status=status_of(refusal))
+    form.put("previewed", _digest(form))
     return await _wizard(shell, desk, form, preview=preview, draft=draft)
+
+
+def _digest(form: Form) -> str:
+    """Of what was previewed: what is published is that, and nothing that was typed after it."""
+    asked = [(name, form.all(name)) for name in ASKED]
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
 
 
 async def _is_there(desk: Desk, event_id: str) -> bool:

@@ -72,6 +72,10 @@ def faults(page):
     return [unescape(one) for one in re.findall(r'class="fault"[^>]*>([^<]*)', page.text)]
 
 
+def previewed(page):
+    return re.search(r'name="previewed" value="([^"]+)"', page.text)[1]
+
+
 WIZARD = {
     "kind": "reduce",
     "value": "40",
@@ -206,8 +210,9 @@ async def test_the_wizard_previews_and_changes_nothing_until_it_is_told_to(house
     assert first(preview).startswith("Reduce by 40 kW at 1 node, 40.0 kW in all, from ")
     with pytest.raises(Unknown):
         await house.desk.event("peak-1")
+    seen = previewed(preview)
     for _ in range(2):  # the second press finds it published
-        published = await sent(client, "/events/new", step="publish", **WIZARD)
+        published = await sent(client, "/events/new", step="publish", previewed=seen, **WIZARD)
         assert (published.status_code, published.headers["location"]) == (303, "/events/peak-1")
     assert len(await house.desk.events()) == 1
     shown = await client.get("/events/peak-1")
@@ -216,12 +221,27 @@ async def test_the_wizard_previews_and_changes_nothing_until_it_is_told_to(house
     assert "Cannot be published" in again.text
 
 
+async def test_what_was_changed_after_the_preview_is_previewed_again(house):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+    seen = previewed(await sent(client, "/events/new", step="preview", **WIZARD))
+
+    other = {**WIZARD, "value": "400"}
+    page = await sent(client, "/events/new", step="publish", previewed=seen, **other)
+
+    assert first(page).startswith("Reduce by 400 kW at 1 node")
+    assert "You have changed it since" in page.text
+    assert await house.desk.events() == []
+
+
 async def test_parts_of_a_whole_are_made_equal(house, clock):
     await house.registered("mill")
     await house.registered("bakery")
     client = await browser(house, Role.OPERATOR)
 
-    await sent(client, "/events/new", step="publish", **{**WIZARD, "share": "all"})
+    halves = {**WIZARD, "share": "all"}
+    seen = previewed(await sent(client, "/events/new", step="preview", **halves))
+    await sent(client, "/events/new", step="publish", previewed=seen, **halves)
 
     event = (await house.desk.event("peak-1")).event
     assert event.signals[0].intervals[0].value == -20.0

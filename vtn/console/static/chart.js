@@ -173,8 +173,15 @@ class Chart {
     if (!this.legend || !this.given?.t.length) return;
     let index = at;
     if (index === null || index === undefined) {
-      index = this.columns[0].length - 1;
-      while (index > 0 && this.columns.slice(1).every((values) => values[index] === null)) index -= 1;
+      const values = this.columns.slice(1);
+      const last = this.columns[0].length - 1;
+      const newest = (fits) => {
+        let at = last;
+        while (at >= 0 && !fits((one) => one[at] !== null)) at -= 1;
+        return at;
+      };
+      index = newest((there) => values.every(there));
+      if (index < 0) index = Math.max(0, newest((there) => values.some(there)));
     }
     const parts = [clock(this.columns[0][index])];
     this.given.series.forEach((one, number) => {
