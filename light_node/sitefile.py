@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from doorway.clock import TIMESYNCD_FILE
 from light_node.errors import LightNodeFault
 from light_node.scanning import Found
 
@@ -18,21 +19,21 @@ timezone = {zone}
 working_days = ["mon", "tue", "wed", "thu", "fri"]
 # holidays = [2030-01-01]        # days on which the building is used as on a day off
 """
-_TAIL = """
+_TAIL = """{socket}
 [ring]
-path = "ring.db"                 # the readings: 4 s for 7 days, quarters of an hour for 90
+path = {ring:<26}# the readings: 4 s for 7 days, quarters of an hour for 90
 # commit_s = 60                  # so much a power cut may take in quiet times
 
 [clock]
-# Where systemd-timesyncd runs, say so: readings are marked until the clock has been set.
-# synchronized_file = "/run/systemd/timesync/synchronized"
+# Readings are marked until the clock has been set. Leave it out with chrony.
+{clock}
 
 # [mqtt]                         # without this table there is no EMS, and the node only measures
 # host = "127.0.0.1"
 # port = 8883
-# ca = "mqtt-ca.crt"
-# cert = "node-1.crt"
-# key = "node-1.key"
+# ca = "{mqtt}mqtt-ca.crt"
+# cert = "{mqtt}node-1.crt"
+# key = "{mqtt}node-1.key"
 # ems = "bms"                    # the one EMS that is listened to
 
 [guard]                          # no event gets past these; set them with the building's operator
@@ -47,9 +48,19 @@ method = "high 5 of 10"          # the five highest of ten like days, with same-
 """
 
 
+_SOCKET = """
+[socket]
+path = "/run/light-node/light-node.sock"
+"""
+_CLOCK = f'synchronized_file = "{TIMESYNCD_FILE}"'
+SYSTEM_FOLDER = Path("/etc/demandflex")
+"""Where the unit of systemd reads its settings: read-only to it, so its files lie elsewhere."""
+
+
 def write(path: Path, found: Sequence[Found], *, site: str, node: str) -> None:
     """Write the file. Raises LightNodeFault where there is one already, or nothing to write."""
-    text = site_file(found, name=str(path), site=site, node=node, zone=_zone())
+    system = path.resolve().parent == SYSTEM_FOLDER
+    text = site_file(found, name=str(path), site=site, node=node, zone=_zone(), system=system)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -61,16 +72,25 @@ def write(path: Path, found: Sequence[Found], *, site: str, node: str) -> None:
         raise LightNodeFault(f"{path} cannot be written: {error}.") from error
 
 
-def site_file(found: Sequence[Found], *, name: str, site: str, node: str, zone: str) -> str:
+def site_file(
+    found: Sequence[Found], *, name: str, site: str, node: str, zone: str, system: bool = False
+) -> str:
     """The text of the file, with a [[meter]] for each device that has a map.
 
-    The first is given the role "site". Raises LightNodeFault where there is none.
+    With `system` its paths are those of the unit of systemd. The first meter is given the role
+    "site". Raises LightNodeFault where there is none.
     """
     meters = [each for each in found if each.profile]
     if not meters:
         raise LightNodeFault("no meter was found that could be written down; nothing is written.")
     head = _HEAD.format(name=name, site=_text(site), node=_text(node), zone=_text(zone))
-    return head + "".join(_meter(each, n) for n, each in enumerate(meters)) + _TAIL
+    tail = _TAIL.format(
+        socket=_SOCKET if system else "",
+        ring=_text("/var/lib/light-node/ring.db" if system else "ring.db"),
+        clock=_CLOCK if system else f"# {_CLOCK}",
+        mqtt="mqtt/" if system else "",
+    )
+    return head + "".join(_meter(each, n) for n, each in enumerate(meters)) + tail
 
 
 def _meter(found: Found, n: int) -> str:
