@@ -15,7 +15,24 @@ from litestar.static_files import create_static_files_router
 from litestar.template import TemplateConfig
 
 from vtn.accounts import Act
-from vtn.console import event_live, events, login, now, proposals, stopping, wizard, words
+from vtn.console import (
+    audit,
+    event_live,
+    events,
+    groups,
+    health,
+    login,
+    messages,
+    node,
+    nodes,
+    now,
+    proposals,
+    reports,
+    stopping,
+    users,
+    wizard,
+    words,
+)
 from vtn.console.board import Board
 from vtn.console.shell import STATIC, STATIC_PATH, guarded, path_of, refusals, shell, static
 from vtn.desk import Desk
@@ -38,6 +55,14 @@ def routers(desk: Desk, clock: Callable[[], datetime]) -> Sequence[Router]:
                 *events.handlers,
                 *event_live.handlers,
                 *stopping.handlers,
+                *nodes.handlers,
+                *node.handlers,
+                *groups.handlers,
+                *reports.handlers,
+                *messages.handlers,
+                *audit.handlers,
+                *health.handlers,
+                *users.handlers,
             ],
             dependencies={
                 "board": Provide(lambda: board, sync_to_thread=False),

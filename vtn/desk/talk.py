@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The desk: what was said with VENs, word by word."""
+"""The desk: what was said with VENs, word by word, and lines of the audit looked for."""
+
+from datetime import datetime
 
 from vtn.desk.room import Room
 from vtn.errors import Unknown
-from vtn.store import conversation
+from vtn.records import AuditLine
+from vtn.store import audit, conversation
 from vtn.store.conversation import Said
 
 
@@ -44,3 +47,26 @@ class TalkDesk(Room):
     def message_hours(self) -> int:
         """For how long messages are kept; 0: not at all."""
         return self._office.settings.messages.keep_hours
+
+    async def find_acts(
+        self,
+        search: str = "",
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[AuditLine]:
+        """Lines of the audit in which each word stands, in [since, until), the newest first.
+
+        `before` is the number of the last line already seen.
+        """
+        async with self._office.store.read() as connection:
+            return await audit.found(
+                connection,
+                words=search.split(),
+                since=since,
+                until=until,
+                before=before,
+                limit=limit,
+            )

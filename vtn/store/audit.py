@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The audit: append only; what was accepted from whom, and every operator act."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import bindparam, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.records import AuditLine
@@ -67,5 +68,29 @@ async def after(connection: AsyncConnection, number: int, *, limit: int) -> list
         .order_by(AuditRow.number)
         .limit(limit)
     )
+    rows = (await connection.execute(query)).mappings()
+    return [AuditLine(**row) for row in rows]
+
+
+async def found(
+    connection: AsyncConnection,
+    *,
+    words: Sequence[str] = (),
+    since: datetime | None = None,
+    until: datetime | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[AuditLine]:
+    """Lines in which each of the words stands somewhere, the newest first."""
+    query = select(AuditRow.__table__).order_by(AuditRow.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditRow.number < before)
+    if since is not None:
+        query = query.where(AuditRow.at >= since)
+    if until is not None:
+        query = query.where(AuditRow.at < until)
+    columns = (AuditRow.actor, AuditRow.act, AuditRow.subject, AuditRow.outcome, AuditRow.detail)
+    for word in words:
+        query = query.where(or_(*(column.icontains(word, autoescape=True) for column in columns)))
     rows = (await connection.execute(query)).mappings()
     return [AuditLine(**row) for row in rows]

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports: what each node offers, what was asked of it, and how much of that has come."""
+
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from litestar import Response, get, post
+from litestar.params import FromPath
+from litestar.response import Redirect, Template
+
+from vtn import export, orders
+from vtn.accounts import Act
+from vtn.console import words
+from vtn.console.asked import Asked
+from vtn.console.forms import Form
+from vtn.console.nodes import KINDS
+from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of, status_of
+from vtn.console.spans import SPANS, span_of
+from vtn.desk import Desk
+from vtn.desk.nodes import NodeOrder, NodeQuery, NodeState
+from vtn.errors import Invalid, VtnError
+from vtn.operations.needs import By, DeskHere, NowHere
+from vtn.orders import ReportOrder
+from vtn.quantities import unit_name
+from vtn.records import Reports, RequestState
+from vtn.views import Measurements
+
+_SIZE: Final = 25
+_FIELDS: Final = {
+    "granularity": "granularity",
+    "back": "back",
+    "start": "start",
+    "duration": "duration",
+    "specifier": "specifier",
+    "points": "points",
+}
+_PLACES: Final = (
+    ("read every", "granularity"),
+    ("granularity", "granularity"),
+    ("needs a report interval", "duration"),
+    ("rID", "points"),
+)
+_ROLLED_S: Final = 7 * 24 * 3600
+
+
+@get("/reports", act=Act.VIEW)
+async def list_reports(request: AnyRequest, shell: ShellHere, desk: DeskHere) -> Template:
+    asked = Asked(request)
+    found = await desk.find_nodes(
+        NodeQuery(
+            search=asked.text("q"),
+            state=asked.one_of("state", NodeState),
+            order=NodeOrder.VEN_ID,
+            page=asked.page(),
+            size=_SIZE,
+        )
+    )
+    rows = [(one, _figures(await desk.reports(one.ven.ven_id))) for one in found.nodes]
+    missing = sum(figures["missing"] for _node, figures in rows)
+    return shell.page(
+        "reports/list.html",
+        title="Reports",
+        here="reports",
+        first=f"{words.several(missing, 'interval')} missing at the nodes below"
+        if missing
+        else "Nothing is missing at the nodes below"
+        if rows
+        else "No node, no report",
+        form=Form(asked.values()),
+        found=found,
+        rows=rows,
+        kinds=KINDS,
+        states=[("", "any state")] + [(one.value, one.value) for one in NodeState],
+        before=asked.address(page=found.page - 1) if found.page > 1 else "",
+        after=asked.address(page=found.page + 1) if found.page < found.pages else "",
+    )
+
+
+def _figures(reports: Reports) -> dict[str, int]:
+    active = [one for one in reports.requests if one.state is RequestState.ACTIVE]
+    return {
+        "offers": len(reports.offers),
+        "active": len(active),
+        "asked": sum(one.state is RequestState.ASKED for one in reports.requests),
+        "missing": sum(one.missing or 0 for one in active),
+    }
+
+
+@get("/reports/{ven_id:str}", act=Act.VIEW)
+async def show_reports(
+    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
+) -> Template:
+    return await _page(ven_id, shell, desk, Form(Asked(request).values()))
+
+
+async def _page(
+    ven_id: str, shell: Shell, desk: Desk, form: Form, *, status: int = 200
+) -> Template:
+    reports = await desk.reports(ven_id)
+    figures = _figures(reports)
+    node = desk.node(ven_id)
+    name = node.ven.name or ven_id
+    return shell.page(
+        "reports/node.html",
+        title=f"Reports of {name}",
+        here="reports",
+        first=f"{name} sends {words.several(figures['active'], 'report')}; "
+        + (
+            f"{words.several(figures['missing'], 'interval')} missing"
+            if figures["missing"]
+            else "nothing is missing"
+        ),
+        status=status,
+        form=form,
+        node=node,
+        reports=reports,
+        points=await desk.points(ven_id),
+        spans=[(name, text) for name, (text, _length) in SPANS.items()],
+        parquet=find_spec("pyarrow") is not None,
+        unit_of=unit_name,
+    )
+
+
+@post("/reports/{ven_id:str}", act=Act.REPORTS)
+async def request_report(
+    ven_id: FromPath[str], shell: ShellHere, desk: DeskHere, now: NowHere, by: By
+) -> Template | Redirect:
+    form = await shell.form()
+    try:
+        points = tuple(form.all("points"))
+        specifier = form.get("specifier")
+        if not specifier:
+            raise Invalid("specifier: choose one of the reports that the node offers.")
+        order = ReportOrder(
+            specifier=specifier,
+            points=points or await _all_points(desk, ven_id, specifier),
+            granularity=form.get("granularity") or "0s",
+            back=form.get("back") or "0s",
+            start=form.get("start") or "now",
+            duration=form.get("duration") or "open",
+        )
+        await desk.request_report(ven_id, orders.report_request(order, now=now()), by=by)
+    except VtnError as fault:
+        form.refuse(_placed(str(fault)), fields=_FIELDS)
+        return await _page(ven_id, shell, desk, form, status=status_of(fault))
+    said = f"{ven_id} is asked for {specifier} at its next poll."
+    return shell.go(path_of("reports", ven_id), said=said)
+
+
+def _placed(sentence: str) -> str:
+    if sentence.split(": ", 1)[0] in _FIELDS:
+        return sentence
+    field = next((field for word, field in _PLACES if word in sentence), "")
+    return f"{field}: {sentence}" if field else sentence
+
+
+async def _all_points(desk: Desk, ven_id: str, specifier: str) -> tuple[str, ...]:
+    return tuple(
+        point.r_id
+        for offer in (await desk.reports(ven_id)).offers
+        if offer.report.report_specifier_id == specifier
+        for point in offer.report.descriptions
+    )
+
+
+@post("/reports/{ven_id:str}/{report_request_id:str}/cancel", act=Act.REPORTS)
+async def cancel_report(
+    ven_id: FromPath[str],
+    report_request_id: FromPath[str],
+    shell: ShellHere,
+    desk: DeskHere,
+    by: By,
+) -> Redirect:
+    form = await shell.form()
+    to = path_of("reports", ven_id)
+    try:
+        found = await desk.cancel_report(
+            ven_id, report_request_id, to_follow=bool(form.get("to_follow")), by=by
+        )
+    except VtnError as fault:
+        return shell.go(to, said=str(fault), bad=True)
+    return shell.go(to, said=f"{ven_id} is told at its next poll to stop {found.report_name}.")
+
+
+@get("/exports/{ven_id:str}", act=Act.VIEW)
+async def export_values(
+    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
+) -> Response[bytes] | Template:
+    """Every point of a node over one span as one file; of more than a week quarter hours."""
+    asked = Asked(request)
+    form = Form(asked.values())
+    span = span_of(asked, shell.now, form, otherwise="24h")
+    parquet = asked.text("format") == "parquet"
+    if form.is_refused or (parquet and find_spec("pyarrow") is None):
+        if not form.is_refused:
+            form.refuse("Parquet needs pyarrow here: pip install 'demandflex[parquet]'.")
+        return await _page(ven_id, shell, desk, form, status=422)
+    rolled = (span.ends_at - span.starts_at).total_seconds() > _ROLLED_S
+    parts = []
+    for point in await desk.points(ven_id):
+        of = (ven_id, point.r_id, span.starts_at, span.ends_at)
+        if rolled:
+            parts.append(Measurements.rolled(await desk.rollups(*of, facet=point.facet)))
+        else:
+            parts.append(Measurements.of(await desk.measurements(*of, facet=point.facet)))
+    if not parts:
+        form.refuse("There is nothing to export: the node has reported nothing.")
+        return await _page(ven_id, shell, desk, form, status=422)
+    format_: export.Format = "parquet" if parquet else "csv"
+    with tempfile.TemporaryDirectory(prefix="vtn-export-") as folder:
+        out = Path(folder) / f"values.{format_}"
+        export.write(parts, out, format_=format_)
+        body = out.read_bytes()
+    safe = "".join(one if one.isalnum() or one in "-_" else "_" for one in ven_id)
+    name = f"{safe}-{span.starts_at:%Y%m%dT%H%M}Z.{format_}"
+    return Response(
+        body,
+        media_type="text/csv; charset=utf-8" if not parquet else "application/vnd.apache.parquet",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+handlers = [list_reports, show_reports, request_report, cancel_report, export_values]
