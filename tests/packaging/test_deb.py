@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.timeout(300)  # building it takes what the network takes
 
 IN_A_PICTURE = """
 set -e
