@@ -15,7 +15,7 @@ _ROLE = click.option(
     "roles",
     multiple=True,
     required=True,
-    type=click.Choice(list(Role)),
+    type=click.Choice([role.value for role in Role]),
     help="What they may do; repeatable.",
 )
 
@@ -29,7 +29,7 @@ def user() -> None:
 @click.argument("name")
 @_ROLE
 @asks
-def user_add(vtn: OperatorClient, *, name: str, roles: tuple[Role, ...], as_json: bool) -> None:
+def user_add(vtn: OperatorClient, *, name: str, roles: tuple[str, ...], as_json: bool) -> None:
     """Let somebody in; prints a one-time password, which they must change."""
     made = vtn.post("users", into=OneTime, body={"name": name, "roles": roles})
     _tell(made, as_json=as_json)
@@ -55,7 +55,7 @@ def user_reset(vtn: OperatorClient, *, name: str, as_json: bool) -> None:
 @click.argument("name")
 @_ROLE
 @asks
-def user_roles(vtn: OperatorClient, *, name: str, roles: tuple[Role, ...], as_json: bool) -> None:
+def user_roles(vtn: OperatorClient, *, name: str, roles: tuple[str, ...], as_json: bool) -> None:
     """Give somebody these roles in place of those they have."""
     _change(vtn, name, {"roles": roles}, as_json=as_json)
 
