@@ -27,8 +27,11 @@ from ems_bridge.messages import (
     encode,
 )
 from ems_bridge.plant import Plant
-from ems_bridge.reference_ems import ReferenceEms
+from ems_bridge.reference_ems import PlantState, ReferenceEms
 from ems_bridge.topics import Topics
+
+OFFER_EVERY_S = 60.0
+"""An offer is good for twice as long, and then over by itself."""
 
 log = get_logger()
 
@@ -60,6 +63,8 @@ class ReferenceApp:
         self._heartbeat_s = heartbeat_s
         self._step_s = step_s
         self._plant_answers = True
+        self._seen: PlantState | None = None
+        self._opted = asyncio.Event()
         self._answers: asyncio.Queue[Acknowledgement] = asyncio.Queue()
         self._link = Link(
             broker,
@@ -78,11 +83,13 @@ class ReferenceApp:
                     tasks.create_task(self._obey())
                     tasks.create_task(self._speak())
                     tasks.create_task(self._beat())
+                    tasks.create_task(self._offer())
                     tasks.create_task(self._drive())
             finally:
                 with contextlib.suppress(NotDelivered, TimeoutError):
                     async with asyncio.timeout(1.0):
                         await self._link.publish(self._status("offline"))
+                        await self._link.publish(self._offered(b""))
                 with contextlib.suppress(PlantFault):
                     await self._plant.reduce(0.0)
                 await self._plant.close()
@@ -114,6 +121,7 @@ class ReferenceApp:
             override = decode(incoming.payload) if incoming.payload else None
             if override is not None and not isinstance(override, Override):
                 raise MessageRefused("only an override belongs on the override topic.")
+            self._opted.set()
             return self._core.override(override, now=self._now())
         if incoming.topic not in {self._topics.limit_cmd, self._topics.limit_state}:
             return ()
@@ -140,6 +148,18 @@ class ReferenceApp:
             counter += 1
             await asyncio.sleep(self._heartbeat_s)
 
+    async def _offer(self) -> None:
+        """Say how far the load could be moved, as long as that holds."""
+        while True:
+            await self._link.until_connected()
+            offer = self._core.offer(self._seen, now=self._now(), valid_s=2 * OFFER_EVERY_S)
+            with contextlib.suppress(NotDelivered):
+                await self._link.publish(self._offered(b"" if offer is None else encode(offer)))
+            pause_s = OFFER_EVERY_S if self._seen is not None else self._step_s
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._opted.wait(), pause_s)
+            self._opted.clear()
+
     async def _drive(self) -> None:
         while True:
             started_s = self._monotonic()
@@ -154,6 +174,7 @@ class ReferenceApp:
             self._note_plant("")
         except PlantFault as fault:
             self._note_plant(str(fault))
+        self._seen = plant
         step = self._core.step(plant, now=self._now(), monotonic_s=self._monotonic())
         if step.reduction_w is not None:
             try:
@@ -187,6 +208,9 @@ class ReferenceApp:
                 await self._link.publish(
                     Outgoing(topic=self._topics.ems_ack(self._ems), payload=encode(answer))
                 )
+
+    def _offered(self, payload: bytes) -> Outgoing:
+        return Outgoing(topic=self._topics.ems_offer(self._ems), payload=payload, retain=True)
 
     def _status(self, state: Literal["online", "offline", "lost"]) -> Outgoing:
         status = EmsStatus(state=state, version=self._version, at=self._now())

@@ -17,10 +17,10 @@ answers are returned. Rules it keeps, each tested:
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ems_bridge.errors import MessageRefused
-from ems_bridge.messages import Acknowledgement, AckStatus, Override, SetPoint
+from ems_bridge.messages import Acknowledgement, AckStatus, Offer, Override, SetPoint
 from ems_bridge.words import watts
 
 DEFAULT_RAMP_PER_S = 0.02
@@ -117,6 +117,18 @@ class ReferenceEms:
         self._ramp = order.ramp_w_per_s or self._own_ramp
         self._answered = accepted
         return (*answers, accepted)
+
+    def offer(self, plant: PlantState | None, *, now: datetime, valid_s: float) -> Offer | None:
+        """How far the load could be moved now; None while it cannot, or a person has opted out."""
+        if plant is None or self._overridden(now):
+            return None
+        return Offer(
+            down_w=max(0.0, plant.natural_w),
+            up_w=max(0.0, self._rated_w - plant.natural_w),
+            ramp_w_per_s=self._own_ramp,
+            valid_until=now + timedelta(seconds=valid_s),
+            at=now,
+        )
 
     def override(self, override: Override | None, *, now: datetime) -> tuple[Acknowledgement, ...]:
         """A person's word: active opts out until its `until`; None or inactive takes it back."""

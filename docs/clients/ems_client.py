@@ -42,7 +42,7 @@ def greet(*_):
 client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
 client.on_connect, client.on_message = greet, lambda *heard: inbox.put((heard[2].topic, heard[2].payload))
 client.will_set(f"{own}/status", written("df/v1/ems-status", state="lost"), qos=1, retain=True)
-client.connect_async(host, int(port), keepalive=10); client.loop_start()
+client.reconnect_delay_set(1, 5); client.connect_async(host, int(port), keepalive=10); client.loop_start()
 for tick in itertools.count():
     with contextlib.suppress(queue.Empty, ValueError, KeyError, TypeError, AttributeError): hear(*inbox.get(timeout=0.1))
     step()

@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from chaos.brokers import start_mosquitto
-from ems_bridge import Alert, BrokerSettings, Description, Offer, Topics, decode, encode
-from ems_bridge.link import Outgoing
+from ems_bridge import Alert, BrokerSettings, Description, Topics, decode
 from ems_bridge.probe import connected
 from ems_bridge.settings import Settings
 from light_node.local import LocalClient
@@ -27,7 +25,7 @@ async def building(tmp_path):
 
 @contextlib.asynccontextmanager
 async def told(broker, *topics):
-    """What lies retained on these topics, followed live; yields a dict by topic, and the link."""
+    """What lies retained on these topics, followed live; yields a dict by topic."""
     at = BrokerSettings(host="127.0.0.1", port=broker.port)
     found = {}
     async with connected(Settings(site="hq", node="node-1", broker=at), topics, now) as link:
@@ -38,7 +36,7 @@ async def told(broker, *topics):
                 found[incoming.topic] = decode(incoming.payload) if incoming.payload else None
 
         listening = asyncio.create_task(listen())
-        yield found, link
+        yield found
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
 
@@ -54,7 +52,7 @@ async def test_a_set_point_that_nobody_hears_raises_alerts_until_an_ems_is_there
         await building.start()
         async with (
             LocalClient(building.socket) as client,
-            told(broker, f"{TOPICS.root}/alert/+", TOPICS.description) as (found, link),
+            told(broker, f"{TOPICS.root}/alert/+", TOPICS.description) as found,
         ):
             await collect(client, 4)
             await client.put_plan(1, (step(120, ramp=200_000.0),))
@@ -70,10 +68,6 @@ async def test_a_set_point_that_nobody_hears_raises_alerts_until_an_ems_is_there
             assert "active_power_w" in description.meters[0].quantities
             assert "no EMS listens to set-points" in " ".join(shown.stdout.split())
 
-            at = now()
-            offer = Offer(down_w=9000.0, up_w=0.0, valid_until=at + timedelta(hours=1), at=at)
-            topic = TOPICS.ems_offer("bms")
-            await link.publish(Outgoing(topic=topic, payload=encode(offer), retain=True))
             plant = Plant()
             building.load = lambda: plant.state.load_w
             building.ems = begin_ems(broker, plant)
@@ -84,7 +78,7 @@ async def test_a_set_point_that_nobody_hears_raises_alerts_until_an_ems_is_there
             await until(is_over, "the end of the alert")
             status = await client.status()
             assert status.lease.acknowledged
-            assert status.ems.offer.down_w == 9000
+            assert status.ems.offer.down_w == 100_000
             assert not [one for one in status.troubles if "listens" in one]
     finally:
         if building.ems is not None:

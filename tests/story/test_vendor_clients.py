@@ -49,7 +49,7 @@ async def tried(site: str, broker, words: list[str], *only: str) -> dict[str, Re
             rated_w=100_000.0,
         ),
         step_w=5_000.0,
-        patience_s=3.0,
+        patience_s=6.0,
         through=free_port(),
         only=only,
     )

@@ -49,8 +49,9 @@ class FakeLink:
             await self._changed.wait()
 
     async def until_connected(self):
-        while not self._connected:
-            await self._changed.wait()
+        # The event stays set until the changes are read: to wait for it here could spin for ever.
+        while not self._connected:  # noqa: ASYNC110 - as said above
+            await asyncio.sleep(0.001)
 
     async def receive(self):
         return await self._incoming.get()

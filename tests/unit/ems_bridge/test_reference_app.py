@@ -6,7 +6,7 @@ import pytest
 
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import PlantFault
-from ems_bridge.messages import Heartbeat, Override, Reason, SetPoint, decode, encode
+from ems_bridge.messages import Heartbeat, Offer, Override, Reason, SetPoint, decode, encode
 from ems_bridge.plant import SimulatedPlant
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import ReferenceEms
@@ -183,3 +183,17 @@ async def test_a_slow_broker_does_not_stop_the_ramp(running, settle, clock):
         assert link.on(ACK) == []
         link.unanswered.set()
         await settle(lambda: len(link.on(ACK)) == 3)
+
+
+async def test_it_offers_what_it_could_move_until_a_person_opts_out(running, settle, clock):
+    offers = TOPICS.ems_offer("bms")
+    async with running() as (link, _):
+        await settle(lambda: any(link.on(offers)))
+        offer = decode(next(filter(None, link.on(offers))))
+        said = Override(active=True, reason="fair", at=clock.now())
+        link.arrive(TOPICS.ems_override("bms"), encode(said))
+        await settle(lambda: link.on(offers)[-1] == b"")
+
+    assert isinstance(offer, Offer)
+    assert offer.down_w + offer.up_w == pytest.approx(100_000)
+    assert all(letter.retain for letter in link.published if letter.topic == offers)
