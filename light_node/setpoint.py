@@ -35,6 +35,10 @@ RETRY_S = 5.0
 """An unacknowledged lease is made anew after this."""
 
 
+NOTHING_HELD = "nothing-held"
+_NO_EVENT = Reason(event_id="", modification_number=0, signal_name="", signal_type="")
+
+
 class GuardState(enum.StrEnum):
     """Where the guard stands."""
 
@@ -110,7 +114,7 @@ def decide(held: Held, situation: Situation, guard: GuardTable) -> Decision:
         else ""
     )
     if step is None or target is None:
-        decision = _let_go(held, now, guard)
+        decision = _let_go(held, situation, guard)
     else:
         decision = _hold(held, situation, step=step, target=target, guard=guard)
     return replace(
@@ -267,21 +271,26 @@ def _is_due(lease: SetPoint, step: Step, situation: Situation, guard: GuardTable
     return now >= lease.issued_at + timedelta(seconds=guard.refresh_s)
 
 
-def _let_go(held: Held, now: datetime, guard: GuardTable) -> Decision:
-    lease = held.lease
-    if lease is None:
+def _let_go(held: Held, situation: Situation, guard: GuardTable) -> Decision:
+    """The release of what is held. Who has just come back is told it also where nothing is held:
+    it may hold a fallback from a node before us, and leaves that only on a word (LPC-913).
+    """
+    lease, now = held.lease, situation.now
+    if lease is None and not situation.renew:
         return Decision(held=held)
     released = SetPoint(
-        id=lease.id,
+        id=NOTHING_HELD if lease is None else lease.id,
         seq=_next_seq(held, now),
         issued_at=now,
         not_before=now,
         not_after=now + timedelta(seconds=guard.lease_s),
         ttl_s=guard.lease_s,
         ramp_w_per_s=guard.ramp_w_per_s,
-        reason=lease.reason,
+        reason=_NO_EVENT if lease is None else lease.reason,
         release=True,
     )
+    if lease is None:
+        return Decision(held=replace(held, seq=released.seq), send=released)
     return Decision(
         held=replace(held, seq=released.seq, lease=None, first_issued_at=None, released_at=now),
         send=released,

@@ -141,7 +141,6 @@ class Steering:
         self._denied: frozenset[str] = frozenset()
         self._renew = bool(writers.devices)
         """At the start a device may have let go by itself, or hold what is long over."""
-        self._rest = bool(writers.devices)
         for device in writers.devices:
             if writers.ems is None:  # else the EMS answers for the building
                 device.answered = self._take_device_answer
@@ -433,10 +432,6 @@ class Steering:
         if decision.send is not None:
             self._renew = False
             await self._write(decision.send, level_w)
-        elif self._rest and self._held.lease is None:
-            for device in self._writers.devices:
-                device.rest()
-        self._rest = False
         await self._report_effect()
         return decision.look_at or now + timedelta(seconds=_LOOK_AT_LEAST_S)
 

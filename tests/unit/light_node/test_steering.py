@@ -615,14 +615,11 @@ class Lamp:
     def write(self, lease, level_w):
         self.asked.append("release" if lease.release else (lease.delta_w, level_w))
 
-    def rest(self):
-        self.asked.append("rest")
-
     def state(self):
         return "state"
 
 
-async def test_a_device_is_let_rest_at_the_start_told_and_let_go(bench):
+async def test_a_device_is_let_go_at_the_start_told_and_let_go_again(bench):
     lamp = Lamp()
     bench.writers = Writers(devices=(lamp,))
     bench.restart()
@@ -640,7 +637,7 @@ async def test_a_device_is_let_rest_at_the_start_told_and_let_go(bench):
     assert bench.steering.lease_state().acknowledged == "SUCCEEDED"
     await bench.steer(61)
 
-    assert lamp.asked == ["rest", (-50_000.0, 100_000.0), "release"]
+    assert lamp.asked == ["release", (-50_000.0, 100_000.0), "release"]
     assert bench.steering.troubles()["write-lamp"] == "it is dark."
     assert bench.steering.write_states() == ("state",)
 
@@ -654,3 +651,29 @@ async def test_a_node_that_was_killed_tells_its_device_again_at_once(bench):
     bench.restart()
     await bench.steer(1)
     assert lamp.asked == [(-50_000.0, 100_000.0)] * 2
+
+
+async def test_lpc_913_whoever_connects_is_told_at_once_what_holds_and_that_nothing_does(
+    bench, link
+):
+    await bench.steer()
+    assert link.of(SetPoint) == []
+    await link.connections.put(True)
+    following = asyncio.create_task(bench.steering.follow_broker())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    following.cancel()
+
+    await bench.steer()
+
+    (said,) = link.of(SetPoint)
+    assert said.release
+    assert said.reason.event_id == ""
+    await bench.steer(30)
+    assert len(link.of(SetPoint)) == 1
+    await bench.plan(bench.step())
+    await bench.steer()
+    await bench.say(EmsStatus(state="online", at=bench.clock.now()), "status")
+    await bench.steer()
+    orders = [each.delta_w for topic, each in link.sent if topic == TOPICS.limit_cmd]
+    assert orders == [None, -50_000.0, -50_000.0]
