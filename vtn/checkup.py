@@ -2,7 +2,6 @@
 """`vtn check`: what is missing before `vtn serve`, in plain words. Changes nothing."""
 
 import errno
-import ipaddress
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.issuing import Issuer
 from doorway import Fault
-from vtn.config import Chain, Settings
+from vtn.config import Chain, OperatorSettings, Settings, is_loopback
 from vtn.credential import read_token
 from vtn.enrolment.trust import trusted
 from vtn.errors import VtnError
@@ -40,7 +39,7 @@ async def check(settings: Settings, *, now: datetime) -> list[Finding]:
         *_workers(settings),
         _port("openadr", settings.openadr.host, settings.openadr.port),
         _port("operator", settings.operator.host, settings.operator.port),
-        *_in_the_clear(settings.operator.host),
+        *_in_the_clear(settings.operator),
         *_enrolment(settings, now),
     ]
 
@@ -271,18 +270,14 @@ def _lists(settings: Settings, now: datetime) -> Iterator[Finding]:
             yield Finding(subject=subject, sentence=f"{file} holds until {due_at:%Y-%m-%d}.")
 
 
-def _in_the_clear(host: str) -> Iterator[Finding]:
-    """The operator's listener speaks no TLS, so its token is for this machine."""
-    try:
-        if ipaddress.ip_address(host).is_loopback:
-            return
-    except ValueError:
-        if host == "localhost":
-            return
+def _in_the_clear(operator: OperatorSettings) -> Iterator[Finding]:
+    """Without TLS the operator's token, and passwords, are for this machine."""
+    if operator.cert is not None or is_loopback(operator.host):
+        return
     yield Finding(
         subject="operator host",
-        sentence=f"{host}: the token crosses the network in the clear; listen on 127.0.0.1 and "
-        "put TLS or SSH in front.",
+        sentence=f"{operator.host}: the token and passwords cross the network in the clear; set "
+        "cert and key, or listen on 127.0.0.1 and put TLS or SSH in front.",
         warning=True,
     )
 
