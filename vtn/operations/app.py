@@ -30,6 +30,7 @@ from vtn.live import Feed
 from vtn.operations import enrolment, events, live, probes, records, reports, users, vens
 from vtn.operations.access import Access, Csrf, operator, person
 from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
+from vtn.operations.readable import show_page
 from vtn.vitals import Vitals
 
 PREFIX: Final = "/api/v1"
@@ -113,6 +114,7 @@ def make_app(
             api_router(),
             probes.router,
             show_schema,
+            show_page,
             *([live.router] if feed is not None else []),
             *console,
         ],

@@ -15,6 +15,7 @@ from vtn.accounts.accounts import Accounts, first_admin
 from vtn.credential import create_token, read_token
 from vtn.operations import make_app
 from vtn.operations.described import described
+from vtn.operations.readable import page
 from vtn.vitals import Vitals
 
 SCHEMATHESIS = Path(sys.executable).with_name("schemathesis")
@@ -66,3 +67,12 @@ async def test_the_description_in_the_documents_is_that_of_the_api():
     assert json.loads(WRITTEN.read_text()) == described(), (
         "run: python -m vtn.operations.described docs/openapi.json"
     )
+
+
+def test_the_page_for_people_names_every_operation_and_every_value():
+    schema = described()
+    shown = "\n".join(page(schema))
+    assert all(f"<code>{path}</code>" in shown for path in schema["paths"])
+    assert all(f'id="{name}"' in shown for name in schema["components"]["schemas"])
+    assert "<script" not in shown
+    assert "style=" not in shown
