@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Caps for the grid's sake when the utility falls silent, after the EEBUS limitation use case.
 
-            first statement                  statement of a limit
+            first statement *                statement of a limit
     INIT --------------------> NORMAL <---------------------------> LIMITED
       |                         ^  |        inactive, or it ends        |
       |        a statement that |  |  nothing heard for heartbeat_s     |
@@ -10,6 +10,8 @@
                return           |
                                 +--> NORMAL: heard again, but no statement within statement_s;
                                              or silence for failsafe_min_s
+
+* That counts once the utility is heard: a VEN that starts alone brings a plan from its disk.
 
 In INIT and FAILSAFE the failsafe cap holds. Voluntary events know none of this: their schedule is
 finished as it was last heard, and never extended.
@@ -75,8 +77,8 @@ def heard(cap: Cap, now: datetime) -> Cap:
 
 
 def stated(cap: Cap, statement: Stated, now: datetime) -> Cap:
-    """A statement. In FAILSAFE it counts only after the heartbeat has returned."""
-    if cap.state is CapState.FAILSAFE and cap.back_at is None:
+    """A statement. In INIT and FAILSAFE it counts only once the heartbeat is there."""
+    if holds_failsafe(cap) and cap.back_at is None:
         return replace(cap, stated=statement)
     cap = replace(cap, stated=statement)
     if statement.watts is None or (statement.ends_at is not None and statement.ends_at <= now):

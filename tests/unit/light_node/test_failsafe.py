@@ -86,6 +86,12 @@ def test_lpc_ts_017_at_start_the_failsafe_cap_holds_until_the_first_statement(si
     assert (site.cap.state, site.watts) == (CapState.LIMITED, 3000.0)
 
 
+def test_lpc_ts_017_a_first_statement_without_the_utility_s_heartbeat_does_not_count(site):
+    site.state(None)
+
+    assert site.watts == 4200.0
+
+
 def test_lpc_031_without_a_heartbeat_for_120_s_the_failsafe_cap_holds(limited):
     limited.wait(110)
     assert limited.watts == 3000.0
@@ -215,6 +221,8 @@ def test_whatever_happens_silence_never_leaves_a_site_without_its_failsafe_cap(a
         if cap.state is not before.state:
             assert due is not None
             assert due <= now
+            # After its least duration in silence, until it is heard again.
+            given_up |= holds_failsafe(before) and cap.heard_at is None
         match act:
             case "beat":
                 cap, heard_at = heard(cap, now), now
@@ -224,8 +232,9 @@ def test_whatever_happens_silence_never_leaves_a_site_without_its_failsafe_cap(a
             case "restart":
                 cap, heard_at = begun(now), None
         cap = advanced(cap, now, TABLE)
+        if act in ("beat", "restart"):
+            given_up = False
         silent = heard_at is not None and (now - heard_at).total_seconds() >= TABLE.heartbeat_s
-        given_up = cap.heard_at is None and cap.state is CapState.NORMAL
         if silent and not given_up:
             assert holds_failsafe(cap)
         watts = held_w(cap, TABLE)
