@@ -36,7 +36,7 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
     find: FromQuery[str] = "",
     page: Page = 1,
 ) -> Template:
-    record = await board.event(event_id)
+    record = await desk.event(event_id)  # as it is now: somebody may just have changed it
     climbers = await board.ladder(event_id)
     found = [one for one in climbers if find.lower() in f"{one.ven_id} {one.name}".lower()]
     over = record.event.status in _OVER
