@@ -82,9 +82,12 @@ class Conversation:
             self.left_out += 1
 
     async def run(self, store: Store, now: Callable[[], datetime]) -> None:
-        """Write down what was said, for ever."""
-        while True:
-            await asyncio.sleep(FLUSH_S)
+        """Write down what was said, until cancelled; the rest then."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_S)
+                await self.flush(store, now())
+        finally:
             await self.flush(store, now())
 
     async def flush(self, store: Store, now: datetime) -> None:

@@ -16,8 +16,8 @@ from vtn.console.shell import ShellHere
 from vtn.counts import SECONDS, Tallied
 from vtn.operations.needs import DeskHere, VitalsHere
 
-_LISTENS: Final = ("openadr", "operator", "enrolment")
-"""Subjects of `vtn check` that say whether a port is free: while we serve, ours are not."""
+_PORT: Final = " port"
+"""Ends what `vtn check` says of ports that are to be free: while we serve, ours are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +38,14 @@ async def show_health(shell: ShellHere, desk: DeskHere, vitals: VitalsHere) -> T
     health = await desk.health() if not problems else None
     tallied = vitals.all_tallied()
     rows = [
-        *(Row(subject="now", kind="bad", word="wrong", sentence=one) for one in problems),
-        *(Row(subject="now", kind="part", word="see to it", sentence=one) for one in warnings),
+        *(
+            Row(subject="at this moment", kind="bad", word="wrong", sentence=one)
+            for one in problems
+        ),
+        *(
+            Row(subject="at this moment", kind="part", word="see to it", sentence=one)
+            for one in warnings
+        ),
         *[
             Row(
                 subject=one.subject,
@@ -48,7 +54,7 @@ async def show_health(shell: ShellHere, desk: DeskHere, vitals: VitalsHere) -> T
                 sentence=one.sentence,
             )
             for one in await checkup.check(vitals.office.settings, now=shell.now)
-            if one.subject not in _LISTENS
+            if not one.subject.endswith(_PORT)
         ],
     ]
     rows.sort(key=lambda one: ("bad", "part", "good").index(one.kind))
@@ -80,9 +86,10 @@ def sentence(rows: Sequence[Row]) -> str:
     bad = [one for one in rows if one.kind == "bad"]
     part = [one for one in rows if one.kind == "part"]
     if bad:
-        return f"{words.several(len(bad), 'thing')} wrong: {bad[0].sentence}"[:300]
+        many = "One thing is" if len(bad) == 1 else f"{len(bad)} things are"
+        return f"{many} wrong: {bad[0].sentence}"[:300]
     if part:
-        return f"The VTN serves; {words.several(len(part), 'thing')} to see to"
+        return f"The VTN serves; {words.several(len(part), 'thing')} should be seen to"
     return "The VTN serves, and nothing wants attention"
 
 

@@ -72,11 +72,12 @@ def sentence(name: str, found: list[Said], wrong: list[Said], hours: int) -> str
         return "Messages are not kept here"
     if wrong:
         last = wrong[0]
-        why = f": {last.said}" if last.said else f" with {last.code}"
-        return f"{name}: {last.request_kind or 'a message'} was refused last{why}"[:300]
+        who = f"{last.request_kind or 'What was no XML'} of {last.ven_id or 'a stranger'}"
+        why = f": {last.said}" if last.said else f", by {last.code}"
+        return f"Refused last: {who}{why}"[:300]
     if not found:
-        return f"{name}: nothing but idle polls in {words.several(hours, 'hour')}"
-    return f"{name}: nothing was refused in {words.several(hours, 'hour')}"
+        return f"With {name} nothing was said but idle polls in {words.several(hours, 'hour')}"
+    return f"Nothing of {name} was refused in {words.several(hours, 'hour')}"
 
 
 @get("/message/{number:int}", act=Act.MESSAGES)

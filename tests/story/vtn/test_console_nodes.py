@@ -268,7 +268,8 @@ async def test_health_says_in_words_what_is_wrong(house):
 
     assert page.status_code == 200
     assert "VENs are not listened to" in page.text
-    assert "things wrong" in first(page)
+    assert "things are wrong" in first(page)
+    assert "is free" not in page.text
 
 
 async def test_users_are_added_changed_and_logged_out_by_an_admin(house):
