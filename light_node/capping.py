@@ -98,9 +98,9 @@ class GridCap:
         step = step_at(own, now)
         if step is None:
             return Stated(watts=None)
+        # How high a change or a share is depends on the load; that it is a cap is what counts here.
         watts = step.target.max_watts if isinstance(step.target, Limit) else None
-        # A change or a share is a cap too; how high it is depends on the load.
-        return Stated(watts=step.value if watts is None and step.value >= 0 else watts or 0.0)
+        return Stated(watts=watts or 0.0)
 
     def _is_negative(self, step: Step) -> bool:
         """A cap below 0 W is refused; feeding in is asked for by voluntary events."""

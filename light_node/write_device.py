@@ -178,11 +178,10 @@ class DeviceWriter:
         if left_s < 1:
             return 0.1
         new = lease.seq != self._answered_seq
-        if (
-            self._held_w == watts
-            and not self._is_half_time(now)
-            and (not new or await self._is_as(device.limit(watts, 1)))
-        ):
+        if new and self._held_w == watts and not await self._is_as(device.limit(watts, 1)):
+            log.warning("device_forgot", asset=self._table.asset, watts=watts)
+            self._held_w = None
+        if self._held_w == watts and not self._is_half_time(now):
             if new:
                 await self._answer(lease, AckStatus.SUCCEEDED)
             return self._until_half_time_s(now, left_s)

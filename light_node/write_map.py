@@ -202,6 +202,8 @@ def scale_address(model: Model) -> int:
 def sunspec_map(model: Model, table: WriteTable, scale_word: int) -> WriteMap:
     """`scale_word` is the register at `scale_address`."""
     factor = scale_word - 0x10000 if scale_word >= 0x8000 else scale_word
+    if not -10 <= factor <= 10:
+        factor = 0  # 0x8000: the device does not say
     match model.number:
         case 704:
             return SunSpecLimit(model=model, table=table, scale_factor=factor)
@@ -217,7 +219,8 @@ def heartbeat(control: Model, counter: int) -> Frame:
 
 
 def _percent(watts: float, rated_w: float, scale_factor: int) -> int:
-    return round(100 * watts / rated_w / 10.0**scale_factor)
+    """The register's counts; more than it can bear becomes the most it can."""
+    return min(round(100 * watts / rated_w / 10.0**scale_factor), 0xFFFF)
 
 
 def _u32(value: int) -> tuple[int, int]:

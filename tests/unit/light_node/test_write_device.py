@@ -238,3 +238,12 @@ async def test_what_cannot_be_judged_is_rejected_and_not_written():
     await bench.turn()
     assert bench.answers[0][0] is AckStatus.REJECTED
     assert bench.device.writes == []
+
+
+async def test_flash_is_spared_also_where_something_else_writes_to_it_again_and_again():
+    bench = Bench(FLASH)
+    for _ in range(20):
+        bench.device.words[200] = 6000
+        bench.lease()
+        await bench.turn(30)
+    assert len(bench.device.writes) == 2  # in ten minutes, one in five

@@ -163,3 +163,13 @@ def test_types_and_word_orders(fields, watts, words):
 def test_what_lets_a_device_go(fields, watts):
     (frame,) = OwnMap(table=own(**fields)).release()
     assert frame.words == (watts,)
+
+
+@pytest.mark.parametrize(
+    ("scale_word", "counts"), [(0x8000, 50), (0xFFFD, 50_000), (0xFFFC, 0xFFFF), (1, 5)]
+)
+def test_whatever_scale_a_device_says_its_register_can_bear_what_is_written(scale_word, counts):
+    model = Model(number=704, address=40_070, length=57)
+    (frame,) = sunspec_map(model, SUNSPEC, scale_word).limit(30_000, 60)
+    assert frame.words[1] == counts
+    assert all(0 <= word <= 0xFFFF for word in frame.words)
