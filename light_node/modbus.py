@@ -7,17 +7,17 @@ import termios
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-import structlog
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.client.base import ModbusBaseClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
+from doorway import get_logger
 from light_node.errors import MeterBusy, MeterRefused, MeterSilent, NoTimeLeft
 from light_node.profile import Block, Profile, plan_blocks
 
-log = structlog.get_logger()
+log = get_logger()
 # What pymodbus has to say comes back as exceptions; its own log lines would only repeat it.
 logging.getLogger("pymodbus").addHandler(logging.NullHandler())
 logging.getLogger("pymodbus").propagate = False

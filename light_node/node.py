@@ -12,9 +12,7 @@ from importlib import metadata
 from itertools import count
 from typing import Self
 
-import structlog
-
-from doorway import sd_notify
+from doorway import get_logger, sd_notify
 from doorway.clock import clock_check
 from ems_bridge.bridge import Bridge
 from ems_bridge.messages import MESSAGE_SCHEMAS, Description, MeterNotice, Minute, SiteLimits
@@ -64,7 +62,7 @@ from light_node.sunspec import SunSpecMeter, meter_on
 from light_node.telling import Telling
 from light_node.writing import make_writers
 
-log = structlog.get_logger()
+log = get_logger()
 
 NEAR = timedelta(minutes=15)
 """So long before and after a step each reading is put on the disk at once."""

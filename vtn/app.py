@@ -17,12 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import structlog
 import uvicorn
 import uvloop
 from litestar import Litestar
 
-from doorway import Fault, sd_notify, show
+from doorway import Fault, get_logger, sd_notify, show
 from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
 from vtn.config import Settings, is_loopback
 from vtn.console.door import routers, templates
@@ -47,7 +46,7 @@ from vtn.store.nonces import Nonces
 from vtn.upkeep import Upkeep
 from vtn.vitals import Vitals
 
-log = structlog.get_logger()
+log = get_logger()
 
 CONTACTS_S = 30.0
 """How often it is written down when each VEN was last heard of, and how much came of each."""

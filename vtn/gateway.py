@@ -12,9 +12,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import structlog
-
 import oadr
+from doorway import get_logger
 from oadr.errors import InvalidContent, OadrError, Refused
 from oadr.event import CreatedEvent, RequestEvent
 from oadr.opt import CancelOpt, CreateOpt
@@ -45,7 +44,7 @@ from vtn.replies import kind_of, refusal, request_id_of
 from vtn.services import event, opt, poll, registration, report
 from vtn.services.office import Caller, Office
 
-log = structlog.get_logger()
+log = get_logger()
 
 LARGE_BYTES = 128 * 1024
 """Longer bodies are read in a thread, so that one message does not hold up all others."""

@@ -24,11 +24,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self, cast
 
-import structlog
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
+from doorway import get_logger
 from oadr.endpoints import MEDIA_TYPE, PREFIX
 from oadr.vocabulary import ServiceName
 from vtn import repeats, revocation
@@ -42,7 +42,7 @@ from vtn.greeting import Greeting
 from vtn.pressure import Pressure
 from vtn.revocation import RevocationLists
 
-log = structlog.get_logger()
+log = get_logger()
 
 HANDSHAKE_S = 10.0
 BACKLOG = 4096

@@ -6,13 +6,12 @@ from http import HTTPStatus
 from typing import Any
 
 import msgspec
-import structlog
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 from litestar.typing import FieldDefinition
 
-from doorway import explain
+from doorway import explain, get_logger
 from vtn.errors import (
     Conflict,
     Forbidden,
@@ -26,7 +25,7 @@ from vtn.errors import (
     VtnError,
 )
 
-log = structlog.get_logger()
+log = get_logger()
 
 AnyRequest = Request[Any, Any, State]
 
