@@ -2,9 +2,10 @@
 """What is said with VENs, word by word, for whoever wants to know why a node is silent.
 
 On the way of a message it costs an entry in a list. Every few seconds what has gathered is written
-down in one transaction, at most so much of it: what is wrong before what is well, reports last, and
-polls for which nothing waited not at all. A process that is killed loses its last few seconds.
-OpenADR messages bear no passwords and no private keys; nothing else is ever put in here.
+down in one transaction, at most so much of it: what is wrong before what is well, of reports that
+were taken one a second and only how they begin, and polls for which nothing waited not at all. A
+process that is killed loses its last few seconds. OpenADR messages bear no passwords and no private
+keys; nothing else is ever put in here.
 """
 
 import asyncio
@@ -26,11 +27,18 @@ log = get_logger()
 FLUSH_S: Final = 2.0
 MOST_AT_ONCE: Final = 100
 """Written down in one go; with FLUSH_S, 50 a second."""
+REPORTS_AT_ONCE: Final = 2
+"""Of reports that were taken: their values stand in the store, and all of them again here would be
+several times what the values take."""
 _MOST_WAITING: Final = 1000
 _MOST_BYTES: Final = 16 * 1024 * 1024
 """Waiting in memory."""
 _KEPT_BYTES: Final = 64 * 1024
 """Of one message."""
+_KEPT_OF_REPORT: Final = 4 * 1024
+"""Of a report that was taken: who, when, and the first values."""
+_REPORT: Final = 2
+"""The weight of a report that was taken; 0 is what is wrong."""
 _PRUNE_EVERY: Final = 30
 """Flushes."""
 
@@ -129,7 +137,7 @@ def _read(waiting: Sequence[Exchange]) -> _Read:
         if request == "oadrPoll" and reply == "oadrResponse" and not wrong:
             polls += 1
             continue
-        weight = 0 if wrong else 2 if request == "oadrUpdateReport" else 1
+        weight = 0 if wrong else _REPORT if request == "oadrUpdateReport" else 1
         said = kept.Said(
             at=one.at,
             ven_id=one.ven_id,
@@ -146,8 +154,13 @@ def _read(waiting: Sequence[Exchange]) -> _Read:
             reply=one.reply,
         )
         found.append((weight, place, said))
-    chosen = sorted(sorted(found, key=lambda one: one[:2])[:MOST_AT_ONCE], key=lambda one: one[1])
-    packed = [kept.packed(one, most=_KEPT_BYTES) for _weight, _place, one in chosen]
+    reports = [one for one in found if one[0] == _REPORT][:REPORTS_AT_ONCE]
+    others = sorted((one for one in found if one[0] != _REPORT), key=lambda one: one[:2])
+    chosen = sorted([*others[: MOST_AT_ONCE - len(reports)], *reports], key=lambda one: one[1])
+    packed = [
+        kept.packed(one, most=_KEPT_OF_REPORT if weight == _REPORT else _KEPT_BYTES)
+        for weight, _place, one in chosen
+    ]
     return _Read(packed, polls, len(found) - len(chosen))
 
 

@@ -119,3 +119,21 @@ async def test_old_messages_fall_out_of_the_ring(house):
         await house.office.conversation.flush(house.store, house.clock.now())
 
     assert await house.desk.conversation() == []
+
+
+async def test_of_reports_that_were_taken_few_are_kept_and_only_how_they_begin(house):
+    mill = await house.registered("mill")
+    await mill.offer()
+    (request,) = (await house.desk.reports("mill")).requests
+    name, begin = request.request.report_request_id, house.clock.now().replace(microsecond=0)
+    house.clock.advance(3600)
+    for _ in range(5):
+        await mill.update(values(name, begin, tuple(range(300))))
+    await mill.post(ServiceName.REPORT, b"<oadrUpdateReport")
+
+    found = await house.desk.conversation(search="oadrUpdateReport")
+    whole = await house.desk.said(found[-1].number)
+
+    assert [one.code for one in found] == ["406", "200", "200"]
+    assert house.office.conversation.left_out == 3
+    assert len(whole.request) == 4096 < whole.request_bytes
