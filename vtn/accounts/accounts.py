@@ -74,9 +74,6 @@ async def first_admin(store: Store, *, now: Callable[[], datetime]) -> str | Non
 class Accounts:
     """The users of the operators' listener."""
 
-    oidc_name: str = ""
-    """What the button says where people may log in by OIDC."""
-
     def __init__(
         self,
         office: Office,

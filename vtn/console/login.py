@@ -17,19 +17,16 @@ from vtn.operations.needs import AccountsHere, Who
 _TITLE = "Log in"
 
 
-def _login(shell: Shell, accounts: AccountsHere, **more: Any) -> Template:
-    return shell.page(
-        "account/login.html", title=_TITLE, **{"oidc_name": accounts.oidc_name, **more}
-    )
+def _login(shell: Shell, **more: Any) -> Template:
+    return shell.page("account/login.html", title=_TITLE, **more)
 
 
 @get("/login", act=Act.OPEN)
 async def show_login(
     shell: ShellHere,
-    accounts: AccountsHere,
     next_: Annotated[str, QueryParameter(name="next")] = "/",
 ) -> Template:
-    return _login(shell, accounts, then=inside(next_), wants_code=False)
+    return _login(shell, then=inside(next_), wants_code=False)
 
 
 @post("/login", act=Act.OPEN)
@@ -45,13 +42,11 @@ async def log_in(
             form.get("name"), form.get("password"), code=form.get("code"), client=client
         )
     except CodeWanted:
-        return _login(shell, accounts, form=form, then=then, wants_code=True)
+        return _login(shell, form=form, then=then, wants_code=True)
     except (LoginRefused, TooOften) as refusal:
         form.refuse(str(refusal))
         status = 429 if isinstance(refusal, TooOften) else HTTPStatus.UNAUTHORIZED
-        return _login(
-            shell, accounts, form=form, then=then, wants_code=wants_code, status=int(status)
-        )
+        return _login(shell, form=form, then=then, wants_code=wants_code, status=int(status))
     on = Redirect(then, status_code=303)
     on.cookies.append(accounts.cookie(found.token))
     return on
