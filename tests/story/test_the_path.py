@@ -41,6 +41,7 @@ def test_an_event_becomes_verified_curtailment(house_on: MakeHouse, database: st
     assert verdict.samples_expected == 10
     assert verdict.samples_received == verdict.samples_expected
     assert verdict.vens[0].agrees, verdict.vens[0].remarks
+    assert set(house.readings("effect").values) == {1.0}  # the node's own meter saw it: reached
     house.assert_each_reading_is_held_once(event.starts_at, event.ends_at)
     assert {"ACCEPTED", "STARTED", "SUCCEEDED"} <= {line["status"] for line in house.answers()}
     house.sleep_until(event.ends_at + timedelta(seconds=16))
