@@ -3,7 +3,7 @@
 
 On the way of a message it costs an entry in a list. Every few seconds what has gathered is written
 down in one transaction, at most so much of it: what is wrong before what is well, of reports that
-were taken one a second and only how they begin, and polls for which nothing waited not at all. A
+were taken one a second and without its middle, and polls for which nothing waited not at all. A
 process that is killed loses its last few seconds. OpenADR messages bear no passwords and no private
 keys; nothing else is ever put in here.
 """
@@ -36,7 +36,7 @@ _MOST_BYTES: Final = 16 * 1024 * 1024
 _KEPT_BYTES: Final = 64 * 1024
 """Of one message."""
 _KEPT_OF_REPORT: Final = 4 * 1024
-"""Of a report that was taken: who, when, and the first values."""
+"""Of a report that was taken: the first values, and when and for what it was made."""
 _REPORT: Final = 2
 """The weight of a report that was taken; 0 is what is wrong."""
 _PRUNE_EVERY: Final = 30

@@ -74,6 +74,7 @@ async def _page(
         certificate=shown(ven.certificate_der),
         following=shown(ven.next_certificate_der),
         reports=reports,
+        clock=clock_sentence(await desk.written_before_s(ven_id)),
         opts=await desk.opts(ven_id),
         days=await desk.report_days(ven_id, limit=7),
         acts=await desk.acts_on(f"ven:{ven_id}"),
@@ -92,6 +93,16 @@ def sentence(node: Node, latest: float | None, now: datetime) -> str:
         return f"{name} is {node.state}, {heard}; it has measured nothing of late"
     unit = words.unit_for(latest)
     return f"{name} is {node.state}, {heard}; it measures {words.power(latest, unit)} {unit}"
+
+
+def clock_sentence(written_before_s: float | None) -> str:
+    """What its reports tell of its clock; OpenADR has no field for that."""
+    if written_before_s is None:
+        return "not known: no report of it is kept"
+    if written_before_s < -1:
+        return f"ahead of ours by {words.span(-written_before_s)} at least"
+    said = f"its last report was written {words.span(max(0.0, written_before_s))} before it came"
+    return said + (", or its clock is behind" if written_before_s > 30 else "")
 
 
 def _chosen(points: list[Point], r_id: str, facet: str) -> Point | None:

@@ -62,6 +62,7 @@ async def test_a_node_shows_its_values_requests_and_certificate(house):
     await measuring(house)
     client = await browser(house, Role.VIEWER)
 
+    await house.desk.conversation()  # what was said is written down every few seconds
     page = await client.get("/nodes/mill")
     chart = (await client.get("/nodes/mill/chart.json?r=P&span=24h")).json()
     month = (await client.get("/nodes/mill/chart.json?r=P&span=30d")).json()
@@ -69,6 +70,7 @@ async def test_a_node_shows_its_values_requests_and_certificate(house):
 
     assert first(page) == "Building mill is online, last heard of 0 s ago; it measures 41.0 kW"
     assert sha(1) in page.text
+    assert "its last report was written 30 min before it came, or its clock is behind" in page.text
     assert "450" in page.text
     assert len(chart["t"]) == 450
     assert chart["series"][0]["values"][0] == 41_000.0
