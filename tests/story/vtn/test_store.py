@@ -433,3 +433,4 @@ def test_the_scripts_are_numbered_as_they_follow_one_another():
 
     assert [one.revision for one in reversed(scripts)] == engine_module._versions()
     assert scripts[0].revision == engine_module.head()
+    assert all(hasattr(one.module, "downgrade") for one in scripts)

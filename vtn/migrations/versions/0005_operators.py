@@ -71,3 +71,15 @@ def upgrade() -> None:
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("at", Instant(), nullable=False, index=True),
     )
+
+
+def downgrade() -> None:
+    for table in (
+        "idempotency_keys",
+        "event_templates",
+        "event_proposals",
+        "recovery_codes",
+        "sessions",
+        "users",
+    ):
+        op.drop_table(table)

@@ -33,3 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_conversation_ven", "conversation", ["ven_id", "number"])
     op.create_index("ix_conversation_wrong", "conversation", ["wrong", "number"])
+
+
+def downgrade() -> None:
+    op.drop_table("conversation")
