@@ -397,7 +397,12 @@ class Story:
         try:
             yield
         except (Fault, OSError) as fault:
-            raise StepFailed(name, str(fault), self._stage.logs) from fault
+            why = str(fault)
+            try:
+                self._cast.check()
+            except DemoFault as dead:  # whose end is why, whatever failed for want of it
+                why = str(dead)
+            raise StepFailed(name, why, self._stage.logs) from fault
 
 
 def find_mosquitto() -> str | None:
