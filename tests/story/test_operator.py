@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import secrets
 import signal
 import ssl
 import subprocess
@@ -140,7 +141,8 @@ def office(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> It
         assert place.run("init").returncode == 0
         place.serve()
         assert place.run("contexts", "add", CONTEXT).returncode == 0
-        issued = authority.ven("operator-hq")
+        # pytest-xdist may set this module up twice in one process
+        issued = authority.ven(f"operator-hq-{secrets.token_hex(4)}")
         added = place.run("vens", "add", "hq", "--cert", issued.certificate, "--resource", "roof")
         assert added.returncode == 0, added.stderr
         assert issued.fingerprint in added.stdout
