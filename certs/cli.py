@@ -155,7 +155,7 @@ def code(
     It works once. Whoever has it can become that VEN: treat it like a key.
     """
     # Waits for its use: no other command speaks to anybody.
-    from certs.asking import ask_for_code  # noqa: PLC0415
+    from certs.asking import ask_for_code  # noqa: PLC0415 - as said above
 
     order: dict[str, object] = {
         "ven_id": ven_id,
