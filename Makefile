@@ -3,7 +3,7 @@
 .PHONY: help setup demo test check unit story conformance chaos deb fuzz bench herd lock clean
 
 PY := .venv/bin/python
-WHOLE := $(wildcard tests/conformance tests/story tests/interop tests/packaging)
+WHOLE := $(wildcard tests/conformance tests/story tests/browser tests/interop tests/packaging)
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
