@@ -427,6 +427,13 @@ async def test_a_signed_message_counts_once_among_all_workers(served):
         xml_signature=True,
     )
     assert ven.send(connections[0], ServiceName.REGISTER_PARTY, signed(again)).status == 200
+
+    def asks_for_signatures(connection):
+        plain = oadr.build(QueryRegistration(request_id="p"))
+        return ven.send(connection, ServiceName.REGISTER_PARTY, plain).status == 403
+
+    for one in connections:  # each hears of the registration a moment later
+        soon("signatures are asked for", lambda one=one: asks_for_signatures(one))
     query = signed(QueryRegistration(request_id="q"))
     statuses = [ven.send(one, ServiceName.REGISTER_PARTY, query).status for one in connections]
 
