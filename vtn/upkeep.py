@@ -13,6 +13,7 @@ it goes on: what is due stands in the database (vtn.store.rollups).
 
 import asyncio
 import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -35,8 +36,11 @@ SETTLED_S: Final = 300.0
 What comes later has it rolled up again."""
 LOOK_S: Final = 60.0
 """How often it is looked whether anything is due."""
-PRUNE: Final = timedelta(hours=6)
-"""How often old values are looked for."""
+PRUNE_S: Final = 6 * 3600.0
+"""How often old values are looked for, and how long the clock must have gone steadily before:
+a clock that was set wrong would have what it calls old deleted, before anybody could mend it."""
+JUMP_S: Final = 600.0
+"""A wall clock that leaves the monotonic one by more was set; by less, it was disciplined."""
 PAUSE_S: Final = 0.01
 """After each slice."""
 SLICE: Final = 16
@@ -54,25 +58,30 @@ class Upkeep:
         settings: RetentionSettings,
         *,
         now: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._store = store
         self._settings = settings
         self._now = now
+        self._monotonic = monotonic
         self._sleep = sleep
         self._slice = SLICE
 
     async def run(self) -> None:
-        """Look for what is due every LOOK_S, and for what is old every PRUNE."""
-        pruned_at: datetime | None = None
+        """Look for what is due every LOOK_S, and for what is old every PRUNE_S."""
+        waits_since_s = self._monotonic()
+        offset_s = self._offset_s()
         while True:
             await self._sleep(LOOK_S)
+            if abs(self._offset_s() - offset_s) > JUMP_S:
+                offset_s, waits_since_s = self._offset_s(), self._monotonic()
+                log.warning("the clock was set: nothing old is deleted for 6 hours")
             try:
                 await self.roll_up()
-                now = self._now()
-                if pruned_at is None or abs(now - pruned_at) >= PRUNE:
+                if self._monotonic() - waits_since_s >= PRUNE_S:
                     deleted = await self.prune()
-                    pruned_at = now
+                    offset_s, waits_since_s = self._offset_s(), self._monotonic()
                     if deleted:
                         log.info("old samples deleted", blocks=deleted)
                 self._slice = min(SLICE, self._slice * 2)
@@ -186,6 +195,10 @@ class Upkeep:
             if not found:
                 return
             await self._sleep(PAUSE_S)
+
+    def _offset_s(self) -> float:
+        """What the wall clock is ahead of the monotonic one: constant, unless it is set."""
+        return self._now().timestamp() - self._monotonic()
 
     def _before(self, days: int) -> datetime | None:
         """What is older than this goes; None: nothing does."""

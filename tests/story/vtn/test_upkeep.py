@@ -348,3 +348,53 @@ async def test_counts_that_cannot_be_written_are_not_lost(house, clock):
     clock.advance((KEEP.audit_days + 1) * DAY)
     await upkeep(house).prune()
     assert await count(house, ReportDayRow) == 0
+
+
+class Hours:
+    """The two clocks of a VTN whose hours pass in a moment; after the last, it is stopped."""
+
+    def __init__(self, house, hours, *, jumps):
+        self._house, self._left, self._jumps = house, hours, dict(jumps)
+        self.passed = 0
+        self._minutes = 0
+
+    def monotonic(self):
+        return 60.0 * self._minutes
+
+    async def sleep(self, seconds):
+        if seconds < 1:  # between two slices
+            return
+        self._minutes += 10
+        self._house.clock.advance(600)
+        if self._minutes % 60 == 0:
+            self.passed += 1
+            self._house.clock.advance(self._jumps.get(self.passed, 0))
+        if self.passed == self._left:
+            raise asyncio.CancelledError
+
+
+@pytest.mark.parametrize(
+    ("hours", "jumps", "left"),
+    [
+        (5, {}, 1),
+        (7, {}, 0),
+        (9, {4: 20 * DAY}, 1),
+        (9, {4: 20 * DAY, 5: -20 * DAY}, 1),
+        (11, {4: 20 * DAY}, 0),
+    ],
+)
+async def test_nothing_is_deleted_before_the_clock_has_gone_steadily_for_six_hours(
+    house, hours, jumps, left
+):
+    await house.let_in()
+    await store(house, quarter(house, ago_s=(2 if jumps else 11) * DAY), [1.0] * 225)
+    served = Hours(house, hours, jumps=jumps)
+    kept_up = Upkeep(
+        house.store, KEEP, now=house.clock.now, monotonic=served.monotonic, sleep=served.sleep
+    )
+
+    with pytest.raises(asyncio.CancelledError):
+        await kept_up.run()
+
+    assert served.passed == hours
+    assert await count(house, BlockRow) == left
