@@ -53,6 +53,7 @@ class House:
         *,
         interval_s: int = 1,
         ven_settings: str = "",
+        sub_meter: str = "",
         ven_id: str = VEN_ID,
         energy: bool = True,
         proxied: bool = False,
@@ -62,8 +63,9 @@ class House:
     ) -> None:
         """Write every settings file into `folder`, and start the broker; `open` starts the rest.
 
-        `database` is the URL of an empty one. With `proxied` the VEN reaches the VTN through
-        `vtn_line`, a fault proxy.
+        `database` is the URL of an empty one. `ven_settings` go into [site] of ven.toml and behind
+        it. `sub_meter` names a second meter: the building's own, read the other way round. With
+        `proxied` the VEN reaches the VTN through `vtn_line`, a fault proxy.
         """
         self.folder = folder
         self.ven_id = ven_id
@@ -123,6 +125,17 @@ lease_s = 12
 refresh_s = 4
 [sampling]
 interval_s = {interval_s}
+""")
+        if sub_meter:
+            with (folder / "site.toml").open("a") as file:
+                file.write(f"""
+[[meter]]
+id = "{sub_meter}"
+profile = "sdm630"
+host = "127.0.0.1"
+port = {self.meter_port}
+role = "sub"
+invert = true
 """)
         (folder / "ven.toml").write_text(f"""
 [ven]
@@ -251,7 +264,7 @@ resource_id = "building"
 
     def power(self) -> str:
         """The rID under which the VEN reports its power; "" while nothing is stored."""
-        points = self.ask(list[records.Point], "points", ven=self.ven_id) or []
+        points = self.points()
         return next((p.r_id for p in points if p.unit == "W" and p.report_type == "usage"), "")
 
     def readings(self, r_id: str = "power") -> Measurements:
@@ -267,6 +280,10 @@ resource_id = "building"
         )
         nothing = records.Point(ven_id=self.ven_id, r_id=r_id)
         return found or Measurements(point=nothing, starts_at=[], values=[], quality=[])
+
+    def points(self) -> list[records.Point]:
+        """Every series that the VTN holds of the VEN."""
+        return self.ask(list[records.Point], "points", ven=self.ven_id) or []
 
     def loads(self) -> list[Load]:
         """The building's own ledger: what its load really was, each second."""

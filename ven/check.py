@@ -18,6 +18,7 @@ from ven import control
 from ven.client import Seal, VtnClient, base_url
 from ven.config import Settings
 from ven.credentials import read_credentials, tls_context
+from ven.describe import not_read
 from ven.errors import VtnFault
 from ven.identifiers import new_id
 from ven.registration import check_offer
@@ -159,6 +160,18 @@ async def _node(settings: Settings, now: datetime) -> _Look:
         async with asyncio.timeout(NODE_TIMEOUT_S), LocalClient(settings.node.socket) as client:
             status = await client.status()
             recent = await client.span(now - timedelta(minutes=3), now)
+            if unknown := not_read(settings, status):
+                return _Look(what=what, bad=unknown)
+            for meter in settings.reports.sub_meters:
+                of_it = await client.span(now - timedelta(minutes=3), now, meter=meter.id)
+                if meter.energy and of_it.ids and all(one is None for one in of_it.energy_wh):
+                    return _Look(
+                        what=what,
+                        bad=(
+                            f"The meter '{meter.id}' counts no energy: set energy = false in its "
+                            "[[reports.meter]] here."
+                        ),
+                    )
     except TimeoutError:
         return _Look(what=what, bad=f"{settings.node.socket}: it does not answer in time.")
     except Fault as fault:

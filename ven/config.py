@@ -121,7 +121,18 @@ class PollingSettings(Exact, frozen=True, kw_only=True):
     """Fraction of the interval by which each pause differs at random."""
 
 
-class ReportsSettings(Exact, frozen=True, kw_only=True):
+class SubMeter(Exact, frozen=True, kw_only=True):
+    """A further meter of the light node whose readings the VTN is sent beside the site's."""
+
+    id: Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9._-]+$")]
+    """As in site.toml; its points are called by it: pv.power, pv.energy."""
+    resource_id: str = ""
+    """The resourceID under which the VTN knows what it measures; empty = the site's."""
+    energy: bool = True
+    """Whether it has an energy counter."""
+
+
+class ReportsSettings(Exact, frozen=True, kw_only=True, rename={"sub_meters": "meter"}):
     """What is measured, and how fast it is passed on."""
 
     event_batch_s: Annotated[float, msgspec.Meta(ge=1)] = 8.0
@@ -132,6 +143,14 @@ class ReportsSettings(Exact, frozen=True, kw_only=True):
     """Whether the meter has an energy counter."""
     late_s: NotNegative = 75.0
     """How long a report waits for readings that the node has not written to disk yet."""
+    sub_meters: tuple[SubMeter, ...] = ()
+    """[[reports.meter]]: those that are passed on beside the site's."""
+
+    def __post_init__(self) -> None:
+        ids = [meter.id for meter in self.sub_meters]
+        twice = next((one for one in ids if ids.count(one) > 1), None)
+        if twice is not None:
+            raise ValueError(f"Two [[reports.meter]] have the id '{twice}'; remove one")
 
 
 class LevelTarget(Exact, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from light_node.local import Status as NodeStatus
 from oadr.opt import CreateOpt
 from ven import control, plan
 from ven.config import Settings
@@ -45,7 +46,7 @@ def status(
         vtn_id=registration.vtn_id if registration is not None else "",
         registration_id=registration.registration_id if registration is not None else "",
         terms=registration.terms if registration is not None else "",
-        trouble=_trouble(live),
+        trouble=_trouble(settings, live),
         vtn_url=settings.vtn.url,
         vtn_answers=live.line.is_up if live is not None else None,
         vtn_last_answer_at=live.line.last_answer_at if live is not None else None,
@@ -99,7 +100,7 @@ def schedules(state: State) -> control.Schedules:
     )
 
 
-def _trouble(live: Live | None) -> str:
+def _trouble(settings: Settings, live: Live | None) -> str:
     if live is None:
         return "The VEN does not run; start it with 'ven run'."
     if live.line.trouble:
@@ -110,6 +111,8 @@ def _trouble(live: Live | None) -> str:
         return NOT_THERE
     if live.node.plan_refused:
         return f"The light node refused the plan: {live.node.plan_refused}"
+    if live.node.status is not None and (unknown := not_read(settings, live.node.status)):
+        return unknown
     if live.node.status is not None and live.node.status.troubles:
         return f"The light node says: {' '.join(live.node.status.troubles)}"
     if live.clock_offset_s:
@@ -117,6 +120,18 @@ def _trouble(live: Live | None) -> str:
             f"The VTN's clock is {live.clock_offset_s:+.0f} s from this one; "
             "check the time service (NTP) here."
         )
+    return ""
+
+
+def not_read(settings: Settings, node: NodeStatus) -> str:
+    """A sentence where a [[reports.meter]] is none of the light node's meters; else ""."""
+    read = [meter.id for meter in node.meters]
+    for meter in settings.reports.sub_meters:
+        if meter.id not in read:
+            return (
+                f"[[reports.meter]] '{meter.id}' is no meter of the light node, which reads "
+                f"{', '.join(read)}; correct its id here or in site.toml."
+            )
     return ""
 
 

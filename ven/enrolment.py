@@ -69,9 +69,13 @@ resource_id = {resource_id}
 
 [reports]
 min_period_s = {period_s}
-
+{meters}
 [opt]
 policy = "always"
+"""
+_METER: Final = """
+[[reports.meter]]   # the utility is sent what this one reads, too
+id = {id}
 """
 
 
@@ -144,7 +148,7 @@ async def enrol(
         yield _good("settings", f"{place.settings} was there and is kept")
     else:
         keyring.write_whole(
-            place.settings, _settings(place, here, invitation.url, now()).encode(), mode=0o644
+            place.settings, settings_text(place, here, invitation.url, now()).encode(), mode=0o644
         )
         yield _good("settings", f"wrote {place.settings}; look through [site] and [opt]")
     settings = config.load(place.settings)
@@ -188,7 +192,8 @@ def read_chain(path: Path) -> list[x509.Certificate]:
 # --- the settings ---------------------------------------------------------------------------------
 
 
-def _settings(place: Place, here: est.VenHere, enrolment: str, now: datetime) -> str:
+def settings_text(place: Place, here: est.VenHere, enrolment: str, now: datetime) -> str:
+    """ven.toml for this VEN, with what site.toml beside it says."""
     site = _site(place.folder / "site.toml")
     # The VTN keeps them in no order; the one that is called as the VEN is the site itself.
     resources = sorted(here.resources, key=lambda one: one != here.ven_id) or [here.ven_id]
@@ -210,10 +215,15 @@ def _settings(place: Place, here: est.VenHere, enrolment: str, now: datetime) ->
         more=f"more_resource_ids = [{more}]\n" if more else "",
         timezone=_quoted(str(site.get("site", {}).get("timezone", "UTC"))),
         period_s=int(site.get("sampling", {}).get("interval_s", 4)),
+        meters="".join(
+            _METER.format(id=_quoted(str(meter["id"])))
+            for meter in site.get("meter", ())
+            if meter.get("role") == "sub" and "id" in meter
+        ),
     )
 
 
-def _site(path: Path) -> dict[str, Any]:  # Any: TOML of another program, read for three of its keys
+def _site(path: Path) -> dict[str, Any]:  # Any: TOML of another program, read for four of its keys
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):

@@ -123,19 +123,25 @@ class NodeLink:
             await self._sleep(self._back_off.delay_s(max(failures, 1), self._draw))
 
     async def readings(
-        self, *, after: int, limit: int, wait_s: float = 0.0, delivered: int = 0
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_s: float = 0.0,
+        delivered: int = 0,
+        meter: str = "",
     ) -> Readings:
-        """Rows of the site's meter above `after`. Raises NodeUnreachable, NodeRefused.
+        """Rows of a meter ("" = the site's) above `after`. Raises NodeUnreachable, NodeRefused.
 
         Those up to `delivered` are at the VTN, and the node may let them go on a full disk.
         """
         return await self._there().readings(
-            after=after, limit=limit, wait_s=wait_s, delivered=delivered
+            after=after, limit=limit, wait_s=wait_s, delivered=delivered, meter=meter
         )
 
-    async def span(self, starts_at: datetime, ends_at: datetime) -> Readings:
-        """Rows by time. Raises NodeUnreachable, NodeRefused."""
-        return await self._there().span(starts_at, ends_at)
+    async def span(self, starts_at: datetime, ends_at: datetime, *, meter: str = "") -> Readings:
+        """Rows of a meter by time. Raises NodeUnreachable, NodeRefused."""
+        return await self._there().span(starts_at, ends_at, meter=meter)
 
     async def curtailment(self, event_id: str) -> Curtailment:
         """What an event has brought. Raises NodeUnreachable, NodeRefused."""

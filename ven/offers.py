@@ -8,6 +8,11 @@
 | curtailment | x-CURTAILMENT    | baseline [W], deviation [W], effect  | every 60 s          |
 | history     | HISTORY_USAGE    | history-power, history-energy        | every 15 min        |
 | history-raw | HISTORY_USAGE    | history-raw-power, -energy           | every 4 s           |
+| pv.usage    | x-SUBMETER_USAGE | pv.power [W], pv.energy [Wh]         | every 4 s or longer |
+
+The last is there once for each sub-meter (`[[reports.meter]]`), by its id. Its report has a name of
+its own because its power is contained in the site's: who adds up TELEMETRY_USAGE must not count it
+twice.
 
 All reach back as far as the light node's ring does. Seven days of quarter hours fit one report;
 the raw history of a day is about a hundred of them. deviation = measured minus baseline.
@@ -16,9 +21,10 @@ In metadata the names begin with METADATA_ (rule 331); the schema wants x- in fr
 one's own, hence x-METADATA_CURTAILMENT.
 """
 
+import hashlib
 from collections.abc import Collection
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import oadr
 from oadr import units
@@ -32,7 +38,7 @@ from oadr.report import (
 )
 from oadr.target import Target
 from oadr.vocabulary import ReadingType, ReportName, ReportType
-from ven.config import ReportsSettings
+from ven.config import ReportsSettings, SubMeter
 from ven.errors import Declined
 
 USAGE = "usage"
@@ -51,19 +57,22 @@ EFFECT_TYPE = "x-effect"
 EFFECT_VALUES = {"reached": 1.0, "partial": 0.5, "not reached": 0.0}
 """What the node's own meter saw of the newest lease that was judged."""
 CURTAILMENT_NAME = "x-CURTAILMENT"
+SUBMETER_NAME = "x-SUBMETER_USAGE"
 CURTAILMENT_STEP = timedelta(seconds=60)
-REPORT_NAMES: dict[str, str] = {
+_REPORT_NAMES: dict[str, str] = {
     USAGE: ReportName.TELEMETRY_USAGE.value,
     STATUS: ReportName.TELEMETRY_STATUS.value,
     CURTAILMENT: CURTAILMENT_NAME,
     HISTORY: ReportName.HISTORY_USAGE.value,
     HISTORY_RAW: ReportName.HISTORY_USAGE.value,
 }
+_OF_A_METER = f".{USAGE}"
 
 QUARTER = timedelta(minutes=15)
 KEPT = timedelta(days=7)
 """How far back the light node's ring reaches (rule 312)."""
 _SLOWEST = timedelta(hours=1)
+_UNDATED = datetime.min.replace(tzinfo=UTC)
 _SLACK = timedelta(minutes=1)
 """So far a clock may be ahead of ours and "the last half hour" still be what it says."""
 
@@ -90,6 +99,25 @@ def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tupl
         ]
         for specifier_id, rate in rates.items()
     }
+    sub_metered = [
+        _metadata(
+            specifier_of(meter),
+            "x-METADATA_SUBMETER_USAGE",
+            [
+                _description(
+                    r_id,
+                    ReportType.USAGE,
+                    meter.resource_id or resource_id,
+                    unit=units.energy() if is_energy(r_id) else units.power(),
+                    reading=ReadingType.DIRECT_READ,
+                    sampling=rates[USAGE],
+                )
+                for r_id in points(specifier_of(meter), settings)
+            ],
+            now,
+        )
+        for meter in settings.sub_meters
+    ]
     status = _description(
         STATUS_POINT,
         ReportType.RESOURCE_STATUS,
@@ -132,19 +160,48 @@ def metadata(settings: ReportsSettings, resource_id: str, now: datetime) -> tupl
         _metadata(CURTAILMENT, "x-METADATA_CURTAILMENT", curtailment, now),
         _metadata(HISTORY, ReportName.METADATA_HISTORY_USAGE, metered[HISTORY], now),
         _metadata(HISTORY_RAW, ReportName.METADATA_HISTORY_USAGE, metered[HISTORY_RAW], now),
+        *sub_metered,
     )
+
+
+def stamp(reports: Collection[Report]) -> str:
+    """What tells one offer from another, whenever they were made."""
+    undated = [replace(report, created_at=_UNDATED) for report in reports]
+    return hashlib.sha256(repr(undated).encode()).hexdigest()[:16]
 
 
 def points(specifier_id: str, settings: ReportsSettings) -> tuple[str, ...]:
     """The rIDs of a specifier; empty for one that is not offered."""
     metered = (POWER, ENERGY) if settings.energy else (POWER,)
+    sub_metered = {
+        specifier_of(meter): tuple(
+            f"{meter.id}.{point}" for point in (POWER, ENERGY) if meter.energy or point == POWER
+        )
+        for meter in settings.sub_meters
+    }
     return {
+        **sub_metered,
         USAGE: metered,
         STATUS: (STATUS_POINT,),
         CURTAILMENT: (BASELINE, DEVIATION, EFFECT),
         HISTORY: tuple(f"{HISTORY}-{point}" for point in metered),
         HISTORY_RAW: tuple(f"{HISTORY_RAW}-{point}" for point in metered),
     }.get(specifier_id, ())
+
+
+def specifier_of(meter: SubMeter) -> str:
+    """The reportSpecifierID of a sub-meter."""
+    return f"{meter.id}{_OF_A_METER}"
+
+
+def meter_of(specifier_id: str) -> str:
+    """The sub-meter that a report is about; "" = the site's own meter."""
+    return specifier_id.removesuffix(_OF_A_METER) if specifier_id.endswith(_OF_A_METER) else ""
+
+
+def report_name(specifier_id: str) -> str:
+    """The reportName of the report that is offered under a specifier."""
+    return SUBMETER_NAME if meter_of(specifier_id) else _REPORT_NAMES[specifier_id]
 
 
 def is_energy(r_id: str) -> bool:

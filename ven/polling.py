@@ -87,7 +87,7 @@ class Poller:
                 await self._sleep(self._pause_s())
 
     async def introduce(self) -> None:
-        """After a new registration: the metadata, then the events (rule 405).
+        """After a new registration, or with other reports: the metadata, then the events (405).
 
         After a mere restart only the events are asked for, and only those answers given that the
         VTN has not acknowledged yet.
@@ -95,13 +95,14 @@ class Poller:
         registration = self._state.registration()
         assert registration is not None
         is_new = not registration.metadata_sent
-        if is_new:
+        if is_new or not self._rooms.reporting.is_offered():
             try:
                 await self._rooms.reporting.register()
             except NotRegistered:
                 raise
             except (Declined, TurnedAway, Unusable) as fault:
                 log.warning("reports_declined", why=str(fault))
+        if is_new:
             self._rooms.schedules.announce()
         await self.request_events(answer_all=is_new)
 

@@ -119,7 +119,7 @@ class Registrar:
                     raise NotRegistered(str(fault), response_code=_UNKNOWN_ID) from fault
                 raise
             current = self._state.registration() or registration  # its metadata may be there by now
-            self._keep(created, metadata_sent=current.metadata_sent)
+            self._keep(created, metadata_sent=current.metadata_sent, offered=current.offered)
 
     async def mind_unproven(self) -> None:
         """Register again when answers prove nothing any more, until cancelled.
@@ -277,7 +277,9 @@ class Registrar:
             CreatedPartyRegistration,
         )
 
-    def _keep(self, created: CreatedPartyRegistration, *, metadata_sent: bool) -> None:
+    def _keep(
+        self, created: CreatedPartyRegistration, *, metadata_sent: bool, offered: str = ""
+    ) -> None:
         if created.registration_id is None or created.ven_id is None:
             raise Declined("The VTN registered this VEN but gave it no IDs.", response_code="459")
         interval = created.poll_interval
@@ -288,6 +290,7 @@ class Registrar:
             poll_interval_s=interval.total_seconds() if interval else None,
             metadata_sent=metadata_sent,
             terms=self._terms,
+            offered=offered,
         )
         self._state.set_registration(registration)
         self._registered_at = self._now()

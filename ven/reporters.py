@@ -39,6 +39,8 @@ _STRIDE = timedelta(hours=1)
 
 def make_reporter(reporting: Reporting, request: ReportRequest) -> Reporter:
     """The reporter that can serve a request; `offers.check` has passed it."""
+    if offers.meter_of(request.report_specifier_id):
+        return UsageReporter(reporting, request)
     match request.report_specifier_id:
         case offers.USAGE:
             return UsageReporter(reporting, request)
@@ -53,12 +55,16 @@ def make_reporter(reporting: Reporting, request: ReportRequest) -> Reporter:
 
 
 class UsageReporter:
-    """TELEMETRY_USAGE: the readings on the light node's disk, each once, none left out."""
+    """TELEMETRY_USAGE: the readings on the light node's disk, each once, none left out.
+
+    Of the site's meter, or of a sub-meter: that one's explain, and are not hurried by an event.
+    """
 
     def __init__(self, reporting: Reporting, request: ReportRequest) -> None:
         settings = reporting.settings.reports
         self._reporting = reporting
         self._request = request
+        self._meter = offers.meter_of(request.report_specifier_id)
         self._points = offers.asked_points(request)
         self._period_s = float(settings.min_period_s)
         self._length_s = max(request.granularity.total_seconds(), self._period_s)
@@ -102,7 +108,7 @@ class UsageReporter:
         start = datetime.fromtimestamp(at, UTC)
         while start < now:
             end = min(start + _STRIDE, now)
-            found = await self._reporting.node.span(start, end)
+            found = await self._reporting.node.span(start, end, meter=self._meter)
             if found.ids:
                 spool = Spool(after=found.ids[0] - 1)
                 self._reporting.state.put_request(replace(in_force, spool=spool))
@@ -117,7 +123,7 @@ class UsageReporter:
         if status is None or status.boot == self._boot or in_force.spool is None:
             return
         now = self._reporting.now()
-        found = await self._reporting.node.span(now - 2 * LOOK_BACK, now)
+        found = await self._reporting.node.span(now - 2 * LOOK_BACK, now, meter=self._meter)
         if not found.ids:
             return
         self._boot = status.boot
@@ -143,7 +149,11 @@ class UsageReporter:
             await self._reporting.sleep(wait_s)
             return
         readings = await self._reporting.node.readings(
-            after=after, limit=room, wait_s=wait_s, delivered=self._reporting.delivered()
+            after=after,
+            limit=room,
+            wait_s=wait_s,
+            delivered=self._reporting.delivered(),
+            meter=self._meter,
         )
         self._at_hand.extend(telemetry.rows_of(readings))
         self._more = len(readings.ids) == room
@@ -161,7 +171,7 @@ class UsageReporter:
         if in_force is None or in_force.spool is None:
             return False
         now = self._reporting.now()
-        found = await self._reporting.node.span(now - LIVE, now)
+        found = await self._reporting.node.span(now - LIVE, now, meter=self._meter)
         # By time, and so where the clock was set back also what was taken before that.
         live = [row_id for row_id in found.ids if row_id > self._at_hand[-1].row_id]
         if not live:
@@ -201,7 +211,9 @@ class UsageReporter:
 
     def _is_hurried(self, in_force: InForce) -> bool:
         """Whether an event is on and enough is at hand for one of its short batches."""
-        if not self._is_raw or not self._at_hand or not self._reporting.desk.is_moving():
+        if self._meter or not self._is_raw or not self._at_hand:
+            return False
+        if not self._reporting.desk.is_moving():
             return False
         return is_batch_ready(
             oldest=self._at_hand[0].starts_at,
@@ -239,7 +251,9 @@ class UsageReporter:
     async def _drain_span(self, in_force: InForce, pace: Pace) -> None:
         assert in_force.spool is not None
         after, until = in_force.spool.spans[0]
-        readings = await self._reporting.node.readings(after=after, limit=BATCH_ROWS)
+        readings = await self._reporting.node.readings(
+            after=after, limit=BATCH_ROWS, meter=self._meter
+        )
         rows = [row for row in telemetry.rows_of(readings) if row.row_id <= until]
         rows = telemetry.ascending(rows)
         if wanted := [row for row in rows if row.starts_at < pace.end]:
@@ -278,7 +292,7 @@ class UsageReporter:
         """One-shot: the newest readings there are (rule 337), or that there are none (318)."""
         now = self._reporting.now()
         try:
-            found = await self._reporting.node.span(now - LOOK_BACK, now)
+            found = await self._reporting.node.span(now - LOOK_BACK, now, meter=self._meter)
             rows = telemetry.rows_of(found)
         except (NodeUnreachable, NodeRefused):
             rows = []

@@ -57,10 +57,18 @@ class Node(Protocol):
     def status(self) -> Status | None: ...
 
     async def readings(
-        self, *, after: int, limit: int, wait_s: float = 0.0, delivered: int = 0
+        self,
+        *,
+        after: int,
+        limit: int,
+        wait_s: float = 0.0,
+        delivered: int = 0,
+        meter: str = "",
     ) -> Readings: ...
 
-    async def span(self, starts_at: datetime, ends_at: datetime) -> Readings: ...
+    async def span(
+        self, starts_at: datetime, ends_at: datetime, *, meter: str = ""
+    ) -> Readings: ...
 
     async def curtailment(self, event_id: str) -> Curtailment: ...
 
@@ -106,6 +114,12 @@ class Reporting:
 
     # --- what can be reported ------------------------------------------------------------------
 
+    def is_offered(self) -> bool:
+        """Whether the VTN has acknowledged the reports as the settings now have them."""
+        registration = self.state.registration()
+        reports = offers.metadata(self.settings.reports, self.settings.site.resource_id, self.now())
+        return registration is not None and registration.offered == offers.stamp(reports)
+
     async def register(self, *, answers: str | None = None) -> None:
         """Send the metadata, and take the requests that ride on the answer (rules 306 and 309).
 
@@ -114,11 +128,10 @@ class Reporting:
         """
         registration = self.state.registration()
         assert registration is not None
+        reports = offers.metadata(self.settings.reports, self.settings.site.resource_id, self.now())
         message = RegisterReport(
             request_id=new_id("metadata"),
-            reports=offers.metadata(
-                self.settings.reports, self.settings.site.resource_id, self.now()
-            ),
+            reports=reports,
             ven_id=registration.ven_id,
             report_request_id=answers,
         )
@@ -132,7 +145,9 @@ class Reporting:
             self.state.replace_requests(kept)
             current = self.state.registration()
             if current is not None:
-                self.state.set_registration(replace(current, metadata_sent=True))
+                self.state.set_registration(
+                    replace(current, metadata_sent=True, offered=offers.stamp(reports))
+                )
             if registered.requests:
                 answer = self._take(registered.requests, registered.response.request_id)
                 self._outbox.put(ServiceName.REPORT, answer)

@@ -101,6 +101,8 @@ class Registration:
     """Whether the VTN has acknowledged this VEN's reports since it registered (rule 309)."""
     terms: str = "pull"
     """How it registered: "pull", or "push" and the address; and "signed"."""
+    offered: str = ""
+    """Which reports the VTN has acknowledged (`offers.stamp`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -249,7 +249,7 @@ def report(request: ReportRequest, intervals: Intervals, now: datetime) -> Repor
         intervals=intervals,
         report_request_id=request.report_request_id,
         report_specifier_id=request.report_specifier_id,
-        report_name=offers.REPORT_NAMES[request.report_specifier_id],
+        report_name=offers.report_name(request.report_specifier_id),
         created_at=now,
     )
 

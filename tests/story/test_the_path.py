@@ -48,6 +48,36 @@ def test_an_event_becomes_verified_curtailment(house_on: MakeHouse, database: st
     house.assert_load_fell_and_came_back(event, watts=60_000)
 
 
+def test_a_sub_meter_stands_at_the_vtn_beside_the_site_s_meter_and_not_in_its_sum(
+    house_on: MakeHouse,
+) -> None:
+    house = house_on(
+        sub_meter="pv",
+        ven_settings='[[reports.meter]]\nid = "pv"\nresource_id = "roof"\n',
+    )
+    event = house.publish(kw=-60, starts_in_s=3, duration_s=20)
+    house.sleep_until(event.ends_at)
+    verdict = house.settled(event)
+
+    def of_both() -> list[tuple[float, float]]:
+        main, sub = (house.readings(r_id) for r_id in ("power", "pv.power"))
+        held = dict(zip(sub.starts_at, sub.values, strict=True))
+        within = range(int(event.starts_at.timestamp()) + 1, int(event.ends_at.timestamp()))
+        pairs = zip(main.starts_at, main.values, strict=True)
+        both = [(watts, held[at]) for at, watts in pairs if at in within and at in held]
+        return both if len(both) == len(within) else []
+
+    pairs = house.wait("both meters' readings of the event are there", of_both, within_s=45)
+    assert all(abs(main + sub) < 0.2 * main for main, sub in pairs)
+    points = {point.r_id: point for point in house.points()}
+    pv = points["pv.power"]
+    assert (pv.report_name, pv.unit, pv.resource_ids) == ("x-SUBMETER_USAGE", "W", ("roof",))
+    assert points["pv.energy"].unit == "Wh"
+    assert verdict.samples_received == verdict.samples_expected == 20
+    assert verdict.vens[0].agrees, verdict.vens[0].remarks
+    assert 0.6 < verdict.fraction < 1.2
+
+
 def test_readings_of_an_event_reach_the_vtn_within_8_seconds(house_on: MakeHouse) -> None:
     house = house_on(interval_s=4)
     event = house.publish(kw=-40, starts_in_s=4, duration_s=32)

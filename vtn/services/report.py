@@ -39,7 +39,9 @@ METADATA = "METADATA"
 CURTAILMENT = "x-CURTAILMENT"
 HISTORY = "HISTORY_USAGE"
 TELEMETRY = "TELEMETRY_USAGE"
-AUTOMATIC = (TELEMETRY, "TELEMETRY_STATUS", CURTAILMENT)
+SUBMETERED = "x-SUBMETER_USAGE"
+"""What a node's sub-meters read: it is contained in TELEMETRY_USAGE, and never added to it."""
+AUTOMATIC = (TELEMETRY, SUBMETERED, "TELEMETRY_STATUS", CURTAILMENT)
 """Asked of every VEN that offers them, unless the settings say no."""
 GOES_BACK = timedelta(hours=72)
 """How far back a VEN goes that registers its reports anew: so long it stores and forwards."""
@@ -229,7 +231,9 @@ def _automatic(
                 interval=ReportInterval(starts_at=start, duration=timedelta(0)),
                 payloads=tuple(SpecifierPayload(r_id=one.r_id) for one in points),
             )
-            if name == TELEMETRY and (before := _going_on_from(request, earlier, start)):
+            if name in (TELEMETRY, SUBMETERED) and (
+                before := _going_on_from(request, earlier, start)
+            ):
                 since = ReportInterval(starts_at=before, duration=timedelta(0))
                 request = dataclasses.replace(request, interval=since)
             asked.append(

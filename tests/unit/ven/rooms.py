@@ -21,6 +21,7 @@ from oadr.report import RegisteredReport, RegisterReport, UpdatedReport, UpdateR
 from oadr.response import EiResponse
 from oadr.vocabulary import ProfileName, TransportName
 from tests.unit.ven.makers import settings
+from ven import offers
 from ven.bell import Bell
 from ven.errors import Unreachable
 from ven.eventdesk import EventDesk
@@ -108,6 +109,7 @@ class FakeNode:
         self.lost = frozenset()
         self.delivered = 0
         self.steps = []
+        self.asked_of = set()
 
     def set_clock(self, by_s):
         """The machine's clock is set; the rows taken before keep the instants they were given."""
@@ -124,8 +126,9 @@ class FakeNode:
         on_disk = self.clock.now().timestamp() - set_by_s - self.commit_s
         return int(on_disk // self.period_s) - self.first
 
-    async def readings(self, *, after, limit, wait_s=0.0, delivered=0):
+    async def readings(self, *, after, limit, wait_s=0.0, delivered=0, meter=""):
         self._check()
+        self.asked_of.add(meter)
         self.delivered = max(self.delivered, delivered)
         if self.newest <= after and wait_s:
             next_at = self.row(after + 1)[1] + self.commit_s + 1e-3
@@ -136,8 +139,9 @@ class FakeNode:
         ids = [i for i in range(after + 1, self.newest + 1) if i not in self.lost]
         return self._readings(ids[:limit], after)
 
-    async def span(self, starts_at, ends_at):
+    async def span(self, starts_at, ends_at, *, meter=""):
         self._check()
+        self.asked_of.add(meter)
         await asyncio.sleep(0)
         start, end = starts_at.timestamp(), ends_at.timestamp()
         ids = [i for i in range(1, self.newest + 1) if start <= self.row(i)[1] < end]
@@ -238,6 +242,13 @@ class Ven:
                     vtn_id="vtn",
                     poll_interval_s=10.0,
                     metadata_sent=True,
+                    offered=offers.stamp(
+                        offers.metadata(
+                            self.settings.reports,
+                            self.settings.site.resource_id,
+                            clock.now(),
+                        )
+                    ),
                 )
             )
 

@@ -57,6 +57,7 @@ def test_the_example_is_read_with_paths_beside_the_file(tmp_path):
         ({"opt": {"window": [{"from": "25:00"}]}}, "matching regex"),
         ({"opt": {"window": [{"from": "10:00", "to": "09:00"}]}}, "ends after it begins"),
         ({"polling": {"interval_s": 0}}, "of at least 0.05"),
+        ({"reports": {"meter": [{"id": "pv"}, {"id": "pv"}]}}, "Two .* have the id 'pv'"),
     ],
 )
 def test_each_mistake_has_its_sentence(tables, sentence):

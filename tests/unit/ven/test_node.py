@@ -69,6 +69,17 @@ def test_what_troubles_the_node_is_told_by_the_ven(ven):
     assert said == "The light node says: The disk is full."
 
 
+def test_a_sub_meter_that_the_node_does_not_read_is_told(make_ven):
+    ven = make_ven(reports={"meter": [{"id": "attic"}]})
+    link = NodeLink(Path("light-node.sock"), next_version=lambda: 1, draw=lambda: 0.5)
+    link._client = Client(refusals=0)
+    link.status = node_status()
+    live = describe.Live(line=ven.line, node=link, clock_offset_s=0.0, trouble="")
+
+    said = describe.status(ven.settings, ven.state, None, now=START, live=live).trouble
+    assert said.startswith("[[reports.meter]] 'attic' is no meter of the light node, which reads m")
+
+
 async def test_work_goes_on_after_a_disk_that_had_no_room(monkeypatch):
     monkeypatch.setattr(agent, "AFTER_FAULT_S", 0.0)
     done = []

@@ -63,6 +63,51 @@ def test_the_metadata_is_openadr():  # rules 305, 308, 311, 312, 331, 333
     ]
 
 
+TWO_MORE = settings(
+    reports={"meter": [{"id": "pv", "resource_id": "roof"}, {"id": "chiller", "energy": False}]}
+).reports
+
+
+def test_each_sub_meter_has_a_report_of_its_own_that_nobody_adds_to_the_site_s():
+    offered = offers.metadata(TWO_MORE, "building-1", START)
+    message = RegisterReport(request_id="r", reports=offered, ven_id="v")
+    *_, pv, chiller = oadr.parse(oadr.build(message)).reports
+
+    assert (pv.report_specifier_id, pv.report_name) == ("pv.usage", "x-METADATA_SUBMETER_USAGE")
+    assert [
+        (one.r_id, one.unit.symbol, one.report_type, one.data_source.resource_ids)
+        for one in (*pv.descriptions, *chiller.descriptions)
+    ] == [
+        ("pv.power", "W", "usage", ("roof",)),
+        ("pv.energy", "Wh", "usage", ("roof",)),
+        ("chiller.power", "W", "usage", ("building-1",)),
+    ]
+    assert offers.report_name("pv.usage") == "x-SUBMETER_USAGE"
+    assert [offers.meter_of(one) for one in ("pv.usage", "usage", "history")] == ["pv", "", ""]
+
+
+def test_of_a_sub_meter_only_what_it_has_may_be_asked_for():
+    offers.check(report_request("r", "pv.usage", ("pv.power", "pv.energy")), TWO_MORE)
+    for asked in (
+        report_request("r", "attic.usage", ("attic.power",)),
+        report_request("r", "chiller.usage", ("chiller.energy",)),
+        report_request("r", "usage", ("pv.power",)),
+        report_request("r", "pv.usage", ("pv.power",), granularity_s=1),
+    ):
+        with pytest.raises(Declined):
+            offers.check(asked, TWO_MORE)
+
+
+def test_an_offer_is_told_from_another_but_not_from_itself_at_another_time():
+    now, later = (
+        offers.stamp(offers.metadata(HERE, "b", at)) for at in (START, START + timedelta(days=1))
+    )
+
+    assert now == later
+    assert now != offers.stamp(offers.metadata(TWO_MORE, "b", START))
+    assert now != offers.stamp(offers.metadata(HERE, "c", START))
+
+
 def test_a_meter_without_a_counter_offers_no_energy():
     here = settings(reports={"energy": False}).reports
 

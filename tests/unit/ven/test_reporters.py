@@ -66,6 +66,23 @@ async def test_each_reading_is_reported_once_and_in_order(ven):
     assert 9 <= len(sent.updates) <= 10  # every 60 s
 
 
+async def test_a_sub_meter_is_reported_by_its_own_name_and_not_hurried_by_an_event(make_ven):
+    ven = make_ven(reports={"meter": [{"id": "pv"}]})
+    start = ven.clock.now()
+    ven.state.put_event(known(event(starts_at=start, length_s=600)))
+    sent = Sent(ven)
+    request = report_request("p", "pv.usage", ("pv.energy", "pv.power"), start=start)
+    await ven.serve(ven.force(request), seconds=600, request=request)
+
+    assert every_four(sent.seconds)
+    assert len(sent.arrivals) == len(sent.seconds)
+    assert 9 <= len(sent.updates) <= 10
+    assert ven.node.asked_of == {"pv"}
+    (_, report), *_ = sent.updates
+    assert report.report_name == "x-SUBMETER_USAGE"
+    assert [column.r_id for column in report.intervals.columns] == ["pv.energy", "pv.power"]
+
+
 async def test_readings_the_node_writes_once_a_minute_arrive_all_the_same(ven):
     ven.node.commit_s = 60
     sent = Sent(ven)

@@ -195,6 +195,19 @@ async def test_a_restart_asks_for_events_but_answers_none_twice(ven):
     assert [response.event_id for response in answer.event_responses] == ["new"]
 
 
+async def test_reports_that_have_changed_since_are_offered_anew(make_ven):
+    ven = make_ven(reports={"meter": [{"id": "pv"}]})
+    was = ven.state.registration()
+    ven.state.set_registration(replace(was, offered="of an older ven.toml"))
+    await ven.poller.introduce()
+
+    (offered,) = ven.vtn.of(RegisterReport)
+    assert offered.reports[-1].report_specifier_id == "pv.usage"
+    assert ven.state.registration() == was
+    await ven.poller.introduce()
+    assert len(ven.vtn.of(RegisterReport)) == 1
+
+
 async def test_a_bare_response_means_no_events_and_cancels_none(ven):  # probe 3
     ven.state.put_event(known())
     ven.vtn.script[RequestEvent] = lambda _: Response(response=EiResponse())
