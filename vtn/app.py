@@ -23,6 +23,7 @@ from litestar import Litestar
 
 from doorway import Fault, get_logger, sd_notify, show
 from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
+from vtn.accounts.oidc import Oidc
 from vtn.config import Settings, is_loopback
 from vtn.console.door import routers, templates
 from vtn.desk import Desk
@@ -168,7 +169,12 @@ class App:
         await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
         self._vitals = vitals
         desk = self._desk = Desk(office)
-        accounts = Accounts(office, secure=settings.operator.cert is not None)
+        oidc = settings.operator.oidc
+        accounts = Accounts(
+            office,
+            secure=settings.operator.cert is not None,
+            provider=None if oidc is None else Oidc(oidc, now=self._now),
+        )
         password = await first_admin(store, now=self._now)
         if password is not None:
             show(FIRST_WORDS.format(password))

@@ -16,10 +16,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certs.issuing import Issuer
 from doorway import Fault
+from vtn.accounts.oidc import Oidc
 from vtn.config import Chain, OperatorSettings, Settings, is_loopback
 from vtn.credential import read_token
 from vtn.enrolment.trust import trusted
-from vtn.errors import VtnError
+from vtn.errors import ProviderFault, VtnError
 from vtn.revocation import RevocationLists
 from vtn.store.engine import refuse_newer, revision
 from vtn.store.line import is_shared
@@ -41,7 +42,28 @@ async def check(settings: Settings, *, now: datetime) -> list[Finding]:
         _port("operator", settings.operator.host, settings.operator.port),
         *_in_the_clear(settings.operator),
         *_enrolment(settings, now),
+        *await _provider(settings.operator, now),
     ]
+
+
+async def _provider(operator: OperatorSettings, now: datetime) -> list[Finding]:
+    """Whether operators can log in at the identity provider, as far as it says of itself."""
+    if operator.oidc is None:
+        return []
+    subject, found = "operator oidc", []
+    secret = operator.oidc.client_secret_file
+    if secret is not None and not secret.is_file():
+        sentence = f"{secret}: this file is missing; put the client's secret into it."
+        found.append(Finding(subject=subject, sentence=sentence, ok=False))
+    elif secret is not None and (mode := _open_to_others(secret)):
+        sentence = f"{secret}: others can read it (mode {mode:03o}); chmod 600 it."
+        found.append(Finding(subject=subject, sentence=sentence, warning=True))
+    try:
+        await Oidc(operator.oidc, now=lambda: now).end_url()
+    except ProviderFault as fault:
+        sentence = f"{operator.oidc.issuer}: {fault}"
+        return [*found, Finding(subject=subject, sentence=sentence, warning=True)]
+    return [*found, Finding(subject=subject, sentence=f"{operator.oidc.issuer} answers.")]
 
 
 def _enrolment(settings: Settings, now: datetime) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from doorway import SettingsFault, load_settings
+from vtn.accounts.permissions import Role
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 """0 takes any free port."""
@@ -95,6 +96,43 @@ class StoreSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """`sqlite:///FILE` (relative to the settings file) or `postgresql://USER@HOST/NAME`."""
 
 
+class OidcSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """[operator.oidc]: operators log in at an OpenID Connect provider, too."""
+
+    issuer: Text
+    """As the provider writes it; /.well-known/openid-configuration stands below it."""
+    client_id: Text
+    console_url: Text
+    """https://vtn.example:8444, as browsers reach the console. The provider must know
+    /login/oidc/back below it as the redirect URI, and /login as where to go on after a log-out."""
+    client_secret_file: Path | None = None
+    """Mode 0600; left out for a public client, which has PKCE alone."""
+    ca: Path | None = None
+    """PEM: who vouches for the provider's TLS certificate; left out: whom this machine trusts."""
+    name: Text = "single sign-on"
+    """What the log-in page calls the provider."""
+    scopes: tuple[Text, ...] = ("openid", "profile")
+    name_claim: Text = "preferred_username"
+    """What a user is called here, from their first log-in on."""
+    roles_claim: Text = "groups"
+    """A claim of the ID token, or a path to one: realm_access.roles."""
+    roles: dict[str, Role] = {}
+    """[operator.oidc.roles] "group at the provider" = "role". At each log-in somebody has the roles
+    of their groups; without any they do not come in. Left out: only who was added with a subject
+    comes in, with the roles that were given here."""
+
+    def __post_init__(self) -> None:
+        for key, url in (("issuer", self.issuer), ("console_url", self.console_url)):
+            parts = urlsplit(url)
+            plain = parts.scheme == "http" and is_loopback(parts.hostname or "")
+            if not parts.hostname or not (parts.scheme == "https" or plain):
+                raise ValueError(f"{key} must begin with https://")
+            if parts.query or parts.fragment or parts.username is not None:
+                raise ValueError(f"{key} must be an address without ?, # or a password")
+        if "openid" not in self.scopes:
+            raise ValueError('scopes must have "openid" among them')
+
+
 class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """[operator]: the listener of the operator's API."""
 
@@ -111,6 +149,7 @@ class OperatorSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Every event waits for a second person before it is published or modified."""
     approval_above_mw: Annotated[float, msgspec.Meta(ge=0)] | None = None
     """Events that ask for more than this in all, or for no power at all, wait for one."""
+    oidc: OidcSettings | None = None
 
     def __post_init__(self) -> None:
         if (self.cert is None) is not (self.key is None):

@@ -24,6 +24,7 @@ Fault
     │   └── MustChangePassword   nothing else goes before the password is one's own
     ├── NotSeen                  a change without saying which version was looked at
     ├── TooOften                 too many requests without the right token
+    ├── ProviderFault            the identity provider does not answer, or not as it should
     ├── NoAnswer                 the command line does not reach a running VTN
     ├── RefusedByVtn             the running VTN refused; the sentence is its own
     ├── ExportFault              a file cannot be written, or not in that format
@@ -122,6 +123,10 @@ class NotSeen(VtnError):
 
 class TooOften(VtnError):
     """Too many requests of one client without the right token."""
+
+
+class ProviderFault(VtnError):
+    """The identity provider does not answer, or not as it should; local users log in as ever."""
 
 
 class NoAnswer(VtnError):

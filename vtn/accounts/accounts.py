@@ -15,10 +15,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from doorway import get_logger
 from vtn.accounts import secrets
+from vtn.accounts.id_token import Identity
+from vtn.accounts.oidc import Oidc
 from vtn.accounts.permissions import Role
-from vtn.accounts.records import Login, Person, Session, TotpOffer, User
+from vtn.accounts.records import NAME, Login, Person, Session, TotpOffer, User
 from vtn.accounts.secrets import Hashing
 from vtn.accounts.throttle import Throttle
+from vtn.accounts.vouched import admitted
 from vtn.errors import (
     CodeWanted,
     Conflict,
@@ -45,7 +48,6 @@ FIRST_WORDS: Final = (
     f"made the user {FIRST}; its one-time password, shown only now: {{}} (lost: vtn user reset "
     f"{FIRST})"
 )
-_NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
 _WRONG = "The name, the password or the code is wrong."
 
 
@@ -61,7 +63,15 @@ async def first_admin(store: Store, *, now: Callable[[], datetime]) -> str | Non
         async with store.write() as connection:
             if await users.count(connection):
                 return None
-            user = _new_user(FIRST, frozenset({Role.ADMIN}), at, "first start", hashed)
+            user = User(
+                name=FIRST,
+                roles=frozenset({Role.ADMIN}),
+                version=0,
+                added_at=at,
+                added_by="first start",
+                password_hash=hashed,
+                must_change=True,
+            )
             await users.add(connection, user)
             await audit.note(
                 connection, at=at, actor="system", act="add user", subject=f"user:{FIRST}"
@@ -81,8 +91,13 @@ class Accounts:
         secure: bool,
         hashing: Hashing | None = None,
         throttle: Throttle | None = None,
+        provider: Oidc | None = None,
     ) -> None:
-        """`secure` where the listener speaks TLS: then the cookie goes over nothing else."""
+        """`secure` where the listener speaks TLS: then the cookie goes over nothing else.
+
+        `provider` where operators may log in at one, too.
+        """
+        self.provider = provider
         self._office = office
         self._store = office.store
         self._secure = secure
@@ -126,6 +141,23 @@ class Accounts:
         self._throttle.succeeded(name=name)
         return Login(token=token, person=_person(user, session_id))
 
+    async def log_in_as(self, identity: Identity, *, client: str = "") -> Login:
+        """Begin a session of somebody whom the provider has just vouched for.
+
+        Raises LoginRefused where vtn.accounts.vouched does not let them in.
+        """
+        assert self.provider is not None
+        address, at, token = client.partition(" ")[0], self._office.now(), secrets.new_token()
+        async with self._store.write() as connection:
+            found = await admitted(connection, identity, self.provider.settings, at=at)
+            if isinstance(found, User):
+                await users.note_login(connection, found.name, at=at, totp_step=None)
+                session_id = await self._begin(connection, found, token, client, at)
+                await self._note(connection, found.name, "log in", found.name, at, detail=address)
+                return Login(token=token, person=_person(found, session_id))
+        log.warning("login refused", subject=identity.subject, client=address, reason=found)
+        raise LoginRefused(found)
+
     async def identify(self, token: str, *, used: bool = True) -> Person:
         """Whose session this is; `used` where somebody does something with it.
 
@@ -147,11 +179,15 @@ class Accounts:
                 await users.touch_session(connection, session_id, now)
         return _person(user, session_id)
 
-    async def log_out(self, person: Person) -> None:
-        if person.session_id is not None:
-            async with self._store.write() as connection:
-                await users.end_sessions(connection, session_id=person.session_id)
-                await self._note(connection, person.name, "log out", person.name)
+    async def log_out(self, person: Person) -> bool:
+        """Whether they had come by the provider, where they are logged in still."""
+        if person.session_id is None:
+            return False
+        async with self._store.write() as connection:
+            await users.end_sessions(connection, session_id=person.session_id)
+            await self._note(connection, person.name, "log out", person.name)
+            user = await users.find(connection, person.name)
+        return user is not None and user.oidc_subject is not None
 
     def cookie(self, token: str) -> Cookie:
         """What a browser keeps of a session."""
@@ -190,7 +226,12 @@ class Accounts:
             await self._note(connection, person.name, "change password", user.name)
 
     async def begin_totp(self, person: Person) -> TotpOffer:
-        """Something to scan; nothing is kept before confirm_totp."""
+        """Something to scan; nothing is kept before confirm_totp.
+
+        Raises Forbidden for who comes by the provider, which asks for its own second factor.
+        """
+        if (await self.user(person.name)).password_hash is None:
+            raise Forbidden("Your second factor is the business of where you log in.")
         secret = secrets.new_totp_secret()
         issuer = f"demandflex {self._office.vtn_id}"
         uri = secrets.totp_uri(secret, name=person.name, issuer=issuer)
@@ -230,6 +271,8 @@ class Accounts:
             raise Forbidden("The operator's token is no user; log in as one.")
         self._throttle.refuse(client="", name=person.name)
         user = await self.user(person.name)
+        if user.password_hash is None:
+            raise LoginRefused("You have no password here; it is where you log in.")
         if not await self._hashing.verify(user.password_hash, password):
             self._throttle.failed(client="", name=person.name)
             raise LoginRefused("This is not your password.")
@@ -242,22 +285,48 @@ class Accounts:
         async with self._store.read() as connection:
             return await users.every(connection)
 
-    async def add_user(self, name: str, roles: Collection[Role], *, by: str) -> tuple[User, str]:
-        """The user and their one-time password, told only now. Raises Invalid, Conflict."""
+    async def add_user(
+        self, name: str, roles: Collection[Role], *, subject: str = "", by: str
+    ) -> tuple[User, str]:
+        """The user and their one-time password, told only now.
+
+        With the `subject` that the provider knows them by they log in there, and have none ("").
+        Raises Invalid, Conflict.
+        """
         name = name.strip().lower()
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise Invalid("name: up to 64 letters, digits or any of . @ + - _, a letter first.")
         _some(roles)
-        password = secrets.one_time_password()
-        hashed = await self._hashing.hash(password)
+        whole = self._whole(subject)
+        password = "" if whole else secrets.one_time_password()
+        hashed = await self._hashing.hash(password) if password else None
         at = self._office.now()
-        user = _new_user(name, frozenset(roles), at, by, hashed)
+        user = User(
+            name=name,
+            roles=frozenset(roles),
+            version=0,
+            added_at=at,
+            added_by=by,
+            password_hash=hashed,
+            must_change=hashed is not None,
+            oidc_subject=whole,
+        )
         async with self._store.write() as connection:
             if await users.find(connection, name) is not None:
                 raise Conflict(f"There is a user '{name}' already; choose another name.")
+            if user.oidc_subject and await users.find_by_subject(connection, user.oidc_subject):
+                raise Conflict("There is a user with this subject already; see `vtn user list`.")
             await users.add(connection, user)
             await self._note(connection, by, "add user", name, at, detail=", ".join(sorted(roles)))
         return user, password
+
+    def _whole(self, subject: str) -> str | None:
+        """`ISSUER SUBJECT`. Raises Invalid."""
+        if not subject:
+            return None
+        if self.provider is None:
+            raise Invalid("subject: no provider is set up; see [operator.oidc] in vtn.toml.")
+        return f"{self.provider.settings.issuer} {subject}"
 
     async def change_user(
         self,
@@ -294,12 +363,17 @@ class Accounts:
             return await _known(connection, name)
 
     async def reset_user(self, name: str, *, expected: int | None = None, by: str) -> str:
-        """A new one-time password, told only now; no second factor, no session. Raises Unknown."""
+        """A new one-time password, told only now; no second factor, no session.
+
+        Raises Unknown, and Conflict for who comes by the provider.
+        """
         password = secrets.one_time_password()
         hashed = await self._hashing.hash(password)
         async with self._store.write() as connection:
             user = await _known(connection, name, lock=True)
             _refuse_stale(user, expected)
+            if user.oidc_subject is not None:
+                raise Conflict(f"{name} has no password here; it is where they log in.")
             await users.change(
                 connection,
                 name,
@@ -369,18 +443,6 @@ class Accounts:
             subject=f"user:{name}",
             detail=detail,
         )
-
-
-def _new_user(name: str, roles: frozenset[Role], at: datetime, by: str, hashed: str) -> User:
-    return User(
-        name=name,
-        roles=roles,
-        version=0,
-        added_at=at,
-        added_by=by,
-        password_hash=hashed,
-        must_change=True,
-    )
 
 
 def _person(user: User, session_id: str) -> Person:

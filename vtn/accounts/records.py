@@ -1,10 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Users, their sessions, and who acts in a request, as plain values."""
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 
 from vtn.accounts.permissions import Act, Role, may
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}")
+"""What a user may be called."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

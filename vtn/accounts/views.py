@@ -67,6 +67,8 @@ class NewUser(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: Name
     roles: Annotated[tuple[Role, ...], msgspec.Meta(min_length=1)]
+    subject: Annotated[str, msgspec.Meta(max_length=255)] = ""
+    """How the OpenID Connect provider knows them, where they are to log in there."""
 
 
 class UserChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +83,7 @@ class OneTime(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     password: str
+    """"" for who logs in at the OpenID Connect provider."""
 
 
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

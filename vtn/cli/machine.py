@@ -49,6 +49,7 @@ token_file = "operator.token"
 # approval = true                   # every event waits for a second person; or only large ones:
 # approval_above_mw = 5.0
 # metrics_token_file = "metrics.token"  # for a Prometheus that may read /metrics and nothing else
+# [operator.oidc]                   # log in at an OpenID Connect provider: see docs/operator.md
 
 # [enrolment]                       # where devices get and renew certificates (certs enrolment)
 # port = 8446

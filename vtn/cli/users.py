@@ -28,10 +28,17 @@ def user() -> None:
 @user.command("add", epilog=example("vtn user add anna --role operator --role approver"))
 @click.argument("name")
 @_ROLE
+@click.option("--subject", default="", help="Who they are at the OpenID Connect provider.")
 @asks
-def user_add(vtn: OperatorClient, *, name: str, roles: tuple[str, ...], as_json: bool) -> None:
-    """Let somebody in; prints a one-time password, which they must change."""
-    made = vtn.post("users", into=OneTime, body={"name": name, "roles": roles})
+def user_add(
+    vtn: OperatorClient, *, name: str, roles: tuple[str, ...], subject: str, as_json: bool
+) -> None:
+    """Let somebody in; prints a one-time password, which they must change.
+
+    With --subject they log in at the provider of [operator.oidc] and have no password here.
+    """
+    body = {"name": name, "roles": roles, "subject": subject}
+    made = vtn.post("users", into=OneTime, body=body)
     _tell(made, as_json=as_json)
 
 
@@ -88,5 +95,7 @@ def _change(vtn: OperatorClient, name: str, body: object, *, as_json: bool) -> N
 def _tell(made: OneTime, *, as_json: bool) -> None:
     if as_json:
         show_json(made)
+    elif not made.password:
+        show(f"{made.name} logs in at the provider")
     else:
         show(f"one-time password of {made.name}, shown only now: {made.password}")

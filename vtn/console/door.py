@@ -26,6 +26,7 @@ from vtn.console import (
     node,
     nodes,
     now,
+    oidc_login,
     proposals,
     reports,
     stopping,
@@ -49,6 +50,7 @@ def routers(desk: Desk, clock: Callable[[], datetime]) -> Sequence[Router]:
             "/",
             route_handlers=[
                 *login.handlers,
+                *oidc_login.handlers,
                 *now.handlers,
                 *wizard.handlers,
                 *proposals.handlers,

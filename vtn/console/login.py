@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 from litestar import Request, get, post
 from litestar.datastructures import State
-from litestar.params import FromPath, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect, Template
 
 from vtn.accounts import Act, Person
+from vtn.accounts.accounts import Accounts
 from vtn.console.shell import Shell, ShellHere, inside, status_of
 from vtn.errors import CodeWanted, Invalid, LoginRefused, TooOften
 from vtn.operations.needs import AccountsHere, Who
@@ -17,16 +18,32 @@ from vtn.operations.needs import AccountsHere, Who
 _TITLE = "Log in"
 
 
-def _login(shell: Shell, **more: Any) -> Template:
-    return shell.page("account/login.html", title=_TITLE, **more)
+def login_page(shell: Shell, accounts: Accounts, *, then: str = "/", **more: Any) -> Template:
+    """The log-in, by password and at the provider, if there is one."""
+    return shell.page(
+        "account/login.html",
+        title=_TITLE,
+        **{
+            "then": then,
+            "wants_code": False,
+            "provider": accounts.provider.name if accounts.provider else "",
+            "gone": False,
+            **more,
+        },
+    )
 
 
 @get("/login", act=Act.OPEN)
 async def show_login(
+    *,
     shell: ShellHere,
+    accounts: AccountsHere,
     next_: Annotated[str, QueryParameter(name="next")] = "/",
+    gone: FromQuery[bool] = False,
 ) -> Template:
-    return _login(shell, then=inside(next_), wants_code=False)
+    """`gone`: they were logged out here, and are logged in at the provider still."""
+    gone = gone and accounts.provider is not None
+    return login_page(shell, accounts, then=inside(next_), gone=gone)
 
 
 @post("/login", act=Act.OPEN)
@@ -35,18 +52,20 @@ async def log_in(
 ) -> Template | Redirect:
     form = await shell.form()
     then = inside(form.get("next", "/"))
-    client = f"{request.client.host if request.client else ''} {_browser(request)}"
+    client = client_of(request)
     wants_code = bool(form.get("wants_code"))
     try:
         found = await accounts.log_in(
             form.get("name"), form.get("password"), code=form.get("code"), client=client
         )
     except CodeWanted:
-        return _login(shell, form=form, then=then, wants_code=True)
+        return login_page(shell, accounts, form=form, then=then, wants_code=True)
     except (LoginRefused, TooOften) as refusal:
         form.refuse(str(refusal))
         status = 429 if isinstance(refusal, TooOften) else HTTPStatus.UNAUTHORIZED
-        return _login(shell, form=form, then=then, wants_code=wants_code, status=int(status))
+        return login_page(
+            shell, accounts, form=form, then=then, wants_code=wants_code, status=int(status)
+        )
     on = Redirect(then, status_code=303)
     on.cookies.append(accounts.cookie(found.token))
     return on
@@ -54,8 +73,8 @@ async def log_in(
 
 @post("/logout", act=Act.OWN)
 async def log_out(who: Who, accounts: AccountsHere) -> Redirect:
-    await accounts.log_out(who)
-    gone = Redirect("/login", status_code=303)
+    by_provider = await accounts.log_out(who)
+    gone = Redirect("/login?gone=true" if by_provider else "/login", status_code=303)
     gone.cookies.append(accounts.no_cookie())
     return gone
 
@@ -150,8 +169,10 @@ async def end_session(
     return shell.go("/account", said="That session has ended.")
 
 
-def _browser(request: Request[Person | None, None, State]) -> str:
-    return "".join(filter(str.isprintable, request.headers.get("user-agent", "")))[:200]
+def client_of(request: Request[Person | None, None, State]) -> str:
+    """Address and browser, as they say."""
+    browser = "".join(filter(str.isprintable, request.headers.get("user-agent", "")))[:200]
+    return f"{request.client.host if request.client else ''} {browser}"
 
 
 handlers = [

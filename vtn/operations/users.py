@@ -34,7 +34,7 @@ async def list_users(accounts: AccountsHere) -> list[UserView]:
 @post("/users", act=Act.USERS)
 async def add_user(data: JSONBody[NewUser], accounts: AccountsHere, by: By) -> OneTime:
     """Let somebody in."""
-    user, password = await accounts.add_user(data.name, data.roles, by=by)
+    user, password = await accounts.add_user(data.name, data.roles, subject=data.subject, by=by)
     return OneTime(name=user.name, password=password)
 
 

@@ -26,6 +26,13 @@ async def find(connection: AsyncConnection, name: str, *, lock: bool = False) ->
     return None if row is None else _user(row)
 
 
+async def find_by_subject(connection: AsyncConnection, subject: str) -> User | None:
+    """Who comes by the provider, `subject` being `ISSUER SUBJECT`; nobody else changes them now."""
+    query = select(UserRow.__table__).where(UserRow.oidc_subject == subject).with_for_update()
+    row = (await connection.execute(query)).mappings().one_or_none()
+    return None if row is None else _user(row)
+
+
 async def every(connection: AsyncConnection) -> list[User]:
     """By name."""
     rows = await connection.execute(select(UserRow.__table__).order_by(UserRow.name))
