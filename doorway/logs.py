@@ -7,29 +7,15 @@ which a log does not need.
 
 import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import click
 import msgspec
 
+from doorway.spared import later, tls_later, without
 
-@contextmanager
-def _without(package: str) -> Iterator[None]:
-    """Let an optional import of `package` fail while the block runs."""
-    loaded = sys.modules.get(package)
-    sys.modules[package] = None  # type: ignore[assignment]  # None is how importlib is told so
-    try:
-        yield
-    finally:
-        if loaded is None:
-            del sys.modules[package]
-        else:
-            sys.modules[package] = loaded
-
-
-with _without("rich"), _without("greenlet"):
+# structlog imports asyncio, and that all of TLS.
+with without("rich", "greenlet"), tls_later(), later("asyncio.sslproto"):
     import structlog
     from structlog import get_logger
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: one TOML file a program, decoded once into one frozen msgspec Struct."""
 
-import difflib
 import os
 import re
 import tomllib
@@ -81,6 +80,8 @@ def explain(fault: str, into: type[msgspec.Struct], *, noun: str = "setting") ->
         key = unknown["key"]
         where = (unknown["where"] or "").lstrip(".")
         known = _fields_at(into, where)
+        import difflib  # noqa: PLC0415 - 0.2 MB, for who has mistyped a key
+
         near = difflib.get_close_matches(key, known, n=1)
         place = f" in [{where}]" if where else ""
         hint = f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(sorted(known))}."

@@ -79,7 +79,7 @@ def broker_at(
     )
 
 
-def tls_context(broker: BrokerSettings) -> ssl.SSLContext | None:
+def tls_context(broker: BrokerSettings) -> "ssl.SSLContext | None":  # as text: OpenSSL may wait
     """The TLS context of these settings, read anew from the files; None for plain TCP.
 
     Raises BrokerUnusable when a file is missing, unreadable or does not fit.
@@ -94,7 +94,7 @@ def tls_context(broker: BrokerSettings) -> ssl.SSLContext | None:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if broker.cert is not None:
             context.load_cert_chain(broker.cert, broker.key)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:  # ssl.SSLError is one
         files = ", ".join(str(f) for f in (broker.ca, broker.cert, broker.key) if f is not None)
         raise BrokerUnusable(
             f"the broker's certificates ({files}) cannot be used: {error}; "

@@ -18,15 +18,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self
 
-import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-
 from doorway import get_logger
+from doorway.spared import later, tls_later
 from ems_bridge.broker import BrokerSettings, password, tls_context
 from ems_bridge.errors import BridgeError, BrokerUnusable, NotDelivered
+
+# hashlib and urllib are for paho's websockets and proxies, of which there are none here.
+with (
+    later("hashlib", "urllib.request"),
+    tls_later(),
+):
+    import paho.mqtt.client as mqtt
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+    from paho.mqtt.reasoncodes import ReasonCode
 
 log = get_logger()
 
@@ -395,7 +401,8 @@ def _close(client: mqtt.Client) -> None:
 
 
 def _connect_fault(error: BaseException) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
+    # It is a ValueError as well. Asked alone it would bring in OpenSSL where there is no TLS.
+    if isinstance(error, ValueError) and isinstance(error, ssl.SSLCertVerificationError):
         return f"the broker's certificate is not trusted: {error.verify_message}; look at 'ca'"
     return f"{error}"
 

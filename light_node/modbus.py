@@ -7,15 +7,21 @@ import termios
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.client.base import ModbusBaseClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerType
-from pymodbus.pdu import ModbusPDU
-
 from doorway import get_logger
+from doorway.spared import in_place_of, tls_later
 from light_node.errors import MeterBusy, MeterRefused, MeterSilent, NoTimeLeft
 from light_node.profile import Block, Profile, plan_blocks
+
+# Modbus over TLS is not spoken here, and OpenSSL is 5 MB.
+with (
+    tls_later(),
+    in_place_of("pymodbus.client.tls", AsyncModbusTlsClient=None, ModbusTlsClient=None),
+):
+    from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
+    from pymodbus.client.base import ModbusBaseClient
+    from pymodbus.exceptions import ModbusException
+    from pymodbus.framer import FramerType
+    from pymodbus.pdu import ModbusPDU
 
 log = get_logger()
 # What pymodbus has to say comes back as exceptions; its own log lines would only repeat it.

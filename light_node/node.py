@@ -4,16 +4,16 @@
 import asyncio
 import contextlib
 import math
-import secrets
+import os
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import metadata
 from itertools import count
 from typing import Self
 
 from doorway import get_logger, sd_notify
 from doorway.clock import clock_check
+from doorway.version import version
 from ems_bridge.bridge import Bridge
 from ems_bridge.messages import MESSAGE_SCHEMAS, Description, MeterNotice, Minute, SiteLimits
 from ems_bridge.topics import Topics
@@ -34,6 +34,7 @@ from light_node.local import (
     GetReadings,
     GetSpan,
     GetStatus,
+    ImportHistory,
     LocalServer,
     MeterStatus,
     OverrideState,
@@ -95,8 +96,8 @@ class Node:
         self._settings = settings
         self._now = now
         self._monotonic = monotonic
-        self._boot = secrets.token_hex(8)
-        self._version = metadata.version("demandflex")
+        self._boot = os.urandom(8).hex()
+        self._version = version()
         self._topics = Topics(settings.site.id, settings.site.node)
         self._stack = contextlib.AsyncExitStack()
         self._watchers: set[asyncio.Event] = set()
@@ -228,6 +229,10 @@ class Node:
                     if active
                     else OverrideState(active=False),
                 )
+            case ImportHistory(quarters=quarters):
+                meter = self._meter(request.meter)
+                await self._disk.run(self._ring.import_quarters, meter, quarters, now=self._epoch())
+                self._baselines.clear()
             case VtnHeard():
                 self._steering.hear_utility()
             case GetReadings(after=after, limit=limit, wait_s=wait_s):

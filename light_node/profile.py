@@ -7,8 +7,6 @@ import struct
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -244,14 +242,12 @@ def unit_of(name: str) -> str:
     return _UNITS.get(re.sub(r"(_import|_export|_total)?(_l[123])?$", "", name), "")
 
 
+_OURS = Path(__file__).with_name("profiles")
+
+
 def known_profiles() -> list[str]:
     """Names of the maps that come with the light node."""
-    folder = resources.files("light_node") / "profiles"
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".toml")
-    )
+    return sorted(entry.stem for entry in _OURS.glob("*.toml"))
 
 
 def load_profile(name: str, *, folder: Path | None = None) -> Profile:
@@ -259,11 +255,10 @@ def load_profile(name: str, *, folder: Path | None = None) -> Profile:
 
     A relative file name counts from `folder`. Raises ProfileFault.
     """
-    source: Traversable
     if name.endswith(".toml"):
         source = (folder or Path()) / name
     elif name in (known := known_profiles()):
-        source = resources.files("light_node") / "profiles" / f"{name}.toml"
+        source = _OURS / f"{name}.toml"
     else:
         raise ProfileFault(
             f"there is no meter profile '{name}'; known are {', '.join(known)}, "
