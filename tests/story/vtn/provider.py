@@ -42,7 +42,7 @@ class Provider:
         self.lies = {}
         self.discovery = {}
         self.header = {}
-        self.down = False
+        self.down = self.asks = False
         self.methods = ["client_secret_basic"]
         self.rotate("RS256")
 
@@ -54,6 +54,7 @@ class Provider:
         app = web.Application()
         app.router.add_get("/.well-known/openid-configuration", self.discover)
         app.router.add_get("/authorize", self.authorize)
+        app.router.add_post("/authorize", self.let_in)
         app.router.add_post("/token", self.token)
         app.router.add_get("/jwks", self.jwks)
         return app
@@ -73,7 +74,13 @@ class Provider:
         return web.json_response(said | self.discovery)
 
     async def authorize(self, request):
-        """Nobody is asked for a password here: whoever comes is let in."""
+        """Nobody is asked for a password here: whoever comes is let in, or presses a button."""
+        if self.asks:
+            form = '<form method="post"><button>It is me</button></form>'
+            return web.Response(text=f"<!doctype html>{form}", content_type="text/html")
+        return await self.let_in(request)
+
+    async def let_in(self, request):
         query = request.query
         assert query["response_type"] == "code"
         assert query["code_challenge_method"] == "S256"
@@ -81,7 +88,7 @@ class Provider:
         code = f"code-{next(NUMBERS)}"
         self.codes[code] = dict(query)
         back = {"code": code, "state": query["state"], "iss": self.issuer}
-        raise web.HTTPFound(f"{query['redirect_uri']}?{urllib.parse.urlencode(back)}")
+        raise web.HTTPSeeOther(f"{query['redirect_uri']}?{urllib.parse.urlencode(back)}")
 
     async def token(self, request):
         self.asked.append("token")

@@ -90,7 +90,7 @@ async def there(vtn, then="/"):
         aiohttp.ClientSession() as browser,
         browser.get(sent.headers["location"], allow_redirects=False) as answer,
     ):
-        assert answer.status == 302, await answer.text()
+        assert answer.status == 303, await answer.text()
         return answer.headers["location"]
 
 
