@@ -210,10 +210,16 @@ class UsageReporter:
             await self._drain_span(in_force, pace)
 
     def _is_hurried(self, in_force: InForce) -> bool:
-        """Whether an event is on and enough is at hand for one of its short batches."""
+        """Whether an event is on and enough is at hand for one of its short batches.
+
+        Also at any time right after the clock was set back: the VTN shall see at once that it goes
+        on.
+        """
         if self._meter or not self._is_raw or not self._at_hand:
             return False
-        if not self._reporting.desk.is_moving():
+        last_s = in_force.last_row_at
+        was_set_back = last_s is not None and self._at_hand[-1].starts_at < last_s
+        if not (was_set_back or self._reporting.desk.is_moving()):
             return False
         return is_batch_ready(
             oldest=self._at_hand[0].starts_at,
@@ -488,10 +494,10 @@ class CurtailmentReporter:
         over = found.final
         if not over and self._now_s() < self._next_s.get(event_id, -math.inf):
             return
-        intervals = telemetry.curtailment(
+        parts = telemetry.curtailment(
             found, self._points, after=None if over else self._sent_until.get(event_id)
         )
-        if intervals is not None:
+        for intervals in parts:
             await self._reporting.send(self._request, intervals)
             newest = intervals.starts_at[-1]
             assert newest is not None

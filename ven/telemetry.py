@@ -198,11 +198,12 @@ def sampled(
 
 def curtailment(
     found: Curtailment, r_ids: Collection[str], *, after: float | None
-) -> Intervals | None:
-    """The node's curtailment -> intervals of x-CURTAILMENT; None when there is nothing new.
+) -> list[Intervals]:
+    """The node's curtailment -> intervals of x-CURTAILMENT; empty when there is nothing new.
 
-    `after` is the start of the newest interval the VTN has; that one is sent once more, because it
-    may have been under way. A baseline by the fallback method is marked uncertain.
+    In parts of at most BATCH_ROWS, one for each report: those of an event of a day are too long for
+    one message. `after` is the start of the newest interval the VTN has; that one is sent once
+    more, because it may have been under way. A baseline by the fallback method is marked uncertain.
     """
     delivered = dict(found.delivered)
     rows = [
@@ -210,8 +211,15 @@ def curtailment(
         for at, watts in found.baseline
         if after is None or at >= after
     ]
-    if not rows:
-        return None
+    return [
+        _curtailed(found, rows[first : first + BATCH_ROWS], r_ids)
+        for first in range(0, len(rows), BATCH_ROWS)
+    ]
+
+
+def _curtailed(
+    found: Curtailment, rows: Sequence[tuple[float, float, float | None]], r_ids: Collection[str]
+) -> Intervals:
     word = DataQuality.UNCERTAIN if found.fallback else DataQuality.GOOD
     columns: dict[str, list[float | None]] = {
         offers.BASELINE: [watts for _, watts, _ in rows],

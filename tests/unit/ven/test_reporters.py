@@ -180,6 +180,18 @@ async def test_readings_go_on_arriving_when_the_clock_is_set(ven, by_s, granular
         assert report.duration >= timedelta(0)
 
 
+async def test_a_report_leaves_at_once_when_the_clock_was_set_back(ven):
+    sent = Sent(ven)
+    request = usage_request(start=ven.clock.now())
+    reporter = ven.force(request)
+    await ven.serve(reporter, seconds=65, request=request)
+    ven.node.set_clock(-3600)
+    set_at_s = ven.clock.now().timestamp()
+    await ven.serve(reporter, seconds=12, request=request)
+
+    assert [at for at, _ in sent.arrivals if set_at_s <= at < set_at_s + 12]
+
+
 async def test_no_reading_is_left_out_when_the_clock_is_set_back(ven):
     values = []
     sent = Sent(ven)
@@ -556,6 +568,23 @@ async def test_curtailment_is_told_each_minute_and_as_a_whole_at_the_end(ven):
     final_at, _ = sent.updates[-1]
     assert final_at - start < timedelta(seconds=210)
     assert all(at < final_at + timedelta(seconds=1) for at, _ in sent.updates)
+
+
+async def test_the_curtailment_of_a_day_comes_in_parts_that_the_vtn_takes(ven):
+    advance_while_waiting(ven)
+    sent = Sent(ven)
+    start = ven.clock.now() - timedelta(days=1)
+    asked = event(starts_at=start, length_s=86_400)
+    ven.state.put_event(known(asked))
+    minutes = [start.timestamp() + 60 * k for k in range(1440)]
+    ven.node.curtailments = {"e": curtailed(asked, [(at, 100.0) for at in minutes], final=True)}
+    request = curtailment_request(start=start)
+    await ven.serve(ven.force(request), seconds=10, request=request)
+
+    assert [at for at, _ in sent.arrivals] == minutes
+    for _, report in sent.updates:
+        assert len(oadr.build(UpdateReport(request_id="r", reports=(report,)))) < oadr.MAX_BYTES / 2
+    assert ven.state.events()["e"].reported
 
 
 async def test_an_event_the_node_knows_nothing_of_is_closed_in_the_end(ven):

@@ -225,7 +225,7 @@ BOTH = ("baseline", "deviation")
 
 def test_curtailment_goes_over_the_wire_as_baseline_and_deviation():
     report = through_the_wire(
-        curtailment_request(), telemetry.curtailment(found(), BOTH, after=None)
+        curtailment_request(), *telemetry.curtailment(found(), BOTH, after=None)
     )
 
     assert report.report_name == "x-CURTAILMENT"
@@ -239,27 +239,27 @@ def test_curtailment_goes_over_the_wire_as_baseline_and_deviation():
 def test_what_the_meter_saw_of_the_set_point_is_told_where_it_is_asked_for():
     points = (*BOTH, "effect")
 
-    told = telemetry.curtailment(found(effect="partial", fallback=True), points, after=None)
+    [told] = telemetry.curtailment(found(effect="partial", fallback=True), points, after=None)
     assert told.column("effect").values == (0.5, 0.5, 0.5)
     assert set(told.column("effect").quality) == {DataQuality.GOOD}
 
-    nothing_yet = telemetry.curtailment(found(), points, after=None)
+    [nothing_yet] = telemetry.curtailment(found(), points, after=None)
     assert {column.r_id for column in nothing_yet.columns} == set(BOTH)
-    not_asked = telemetry.curtailment(found(effect="reached"), BOTH, after=None)
+    [not_asked] = telemetry.curtailment(found(effect="reached"), BOTH, after=None)
     assert {column.r_id for column in not_asked.columns} == set(BOTH)
 
 
 def test_a_fallback_baseline_is_marked_uncertain():
-    intervals = telemetry.curtailment(found(fallback=True), BOTH, after=None)
+    [intervals] = telemetry.curtailment(found(fallback=True), BOTH, after=None)
 
     assert {DataQuality.UNCERTAIN} == set(intervals.column("baseline").quality)
 
 
 def test_of_what_the_vtn_has_only_the_newest_is_sent_again():
-    intervals = telemetry.curtailment(found(), BOTH, after=T0 + 60)
+    [intervals] = telemetry.curtailment(found(), BOTH, after=T0 + 60)
 
     assert intervals.column("baseline").values == (101.0, 102.0)
-    assert telemetry.curtailment(found(baseline=[]), BOTH, after=None) is None
+    assert telemetry.curtailment(found(baseline=[]), BOTH, after=None) == []
 
 
 def test_a_placeholder_is_bad():
