@@ -105,13 +105,13 @@ class Field:
 
     def newest_row(self) -> int:
         """The last row on the node's disk."""
-        with closing(_read_only(self.ring)) as database:
+        with ledgers.ring_beside_node(self.ring) as database:
             (newest,) = database.execute("SELECT coalesce(max(id), 0) FROM reading").fetchone()
         return int(newest)
 
     def rows(self) -> set[tuple[int, float, float | None]]:
         """All rows on the node's disk: id, instant, watts."""
-        with closing(_read_only(self.ring)) as database:
+        with ledgers.ring_beside_node(self.ring) as database:
             return {*database.execute("SELECT id, starts_at, watts FROM reading")}
 
     def remember(self) -> None:

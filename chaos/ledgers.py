@@ -6,11 +6,13 @@ Nothing here asks the programs that are tried, so they cannot tell us what we wa
 
 import asyncio
 import json
+import shutil
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -147,8 +149,35 @@ def obeyed(log: Path) -> list[int]:
     return [line["seq"] for line in ems_answers(log) if line["status"] == "ACCEPTED"]
 
 
+@contextmanager
+def ring_beside_node(ring: Path) -> Iterator[sqlite3.Connection]:
+    """A copy of the ring with its log: a running node lets nobody else open the file itself."""
+    with TemporaryDirectory(prefix="ring-") as folder:
+        copy = Path(folder) / ring.name
+        log, its_log = (path.with_name(path.name + "-wal") for path in (ring, copy))
+        before = None
+        while before is None or before != _state(ring, log):
+            before = _state(ring, log)
+            its_log.unlink(missing_ok=True)
+            shutil.copyfile(ring, copy)
+            with suppress(FileNotFoundError):  # a node that has ended has put all into the ring
+                shutil.copyfile(log, its_log)
+        with closing(sqlite3.connect(copy)) as database:
+            yield database
+
+
+def _state(ring: Path, log: Path) -> tuple[int, bytes]:
+    """Changes when the log is written into the ring or begun anew, not when it only grows."""
+    try:
+        with log.open("rb") as file:
+            head = file.read(32)
+    except FileNotFoundError:
+        head = b""
+    return ring.stat().st_mtime_ns, head
+
+
 def ring_readings(ring: Path) -> dict[float, float]:
     """The light node's ring, read from its file: instant -> watts, where there is a value."""
-    with closing(sqlite3.connect(f"file:{ring}?mode=ro", uri=True)) as database:
+    with ring_beside_node(ring) as database:
         rows = database.execute("SELECT starts_at, watts FROM reading").fetchall()
     return {float(at): float(watts) for at, watts in rows if watts is not None}

@@ -15,7 +15,7 @@ import msgspec
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
 from light_node import screen
 from light_node.commission import Weight
-from light_node.errors import LightNodeFault
+from light_node.errors import LightNodeFault, NodeUnreachable
 from light_node.local import LocalClient, Status
 from light_node.settings import Settings, load
 from light_node.survey import map_, scan
@@ -234,8 +234,7 @@ def import_(settings: Settings, *, file: Path, meter: str) -> None:
 
     Rows are quarters of an hour or hours. What the node has measured itself is never replaced.
     """
-    from light_node.history import read_history  # noqa: PLC0415 - SQLite waits for its use
-    from light_node.ring import Ring  # noqa: PLC0415 - SQLite waits for its use
+    from light_node.history import read_history  # noqa: PLC0415 - waits for its use
 
     known = [table.id for table in settings.meters]
     if meter and meter not in known:
@@ -245,14 +244,24 @@ def import_(settings: Settings, *, file: Path, meter: str) -> None:
     except (OSError, UnicodeDecodeError) as error:
         raise _Failed(f"{file}: the history cannot be read: {error}.") from error
     quarters = read_history(text.splitlines(), source=str(file))
-    ring = Ring(settings.ring.path, boot="history", interval_s=settings.sampling.interval_s)
+    meter = meter or settings.site_meter.id
     try:
-        taken = ring.import_quarters(
-            meter or settings.site_meter.id, quarters, now=datetime.now(UTC).timestamp()
-        )
-    finally:
-        ring.close()
-    show(f"{taken} quarters of an hour ({taken / 96:.1f} days) are in.")
+        asyncio.run(_import(settings, quarters, meter))
+    except NodeUnreachable:
+        from light_node.ring import Ring  # noqa: PLC0415 - SQLite waits for its use
+
+        ring = Ring(settings.ring.path, boot="history", interval_s=settings.sampling.interval_s)
+        try:
+            ring.import_quarters(meter, quarters, now=datetime.now(UTC).timestamp())
+        finally:
+            ring.close()
+    show(f"{len(quarters)} quarters of an hour ({len(quarters) / 96:.1f} days) are in.")
+
+
+async def _import(settings: Settings, quarters: list[tuple[int, float]], meter: str) -> None:
+    """Give them to the running node: it alone can open its ring."""
+    async with LocalClient(settings.socket) as client:
+        await _in_time(client.import_history(quarters, meter=meter))
 
 
 async def _override(

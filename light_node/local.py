@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import itertools
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -187,12 +187,28 @@ class SetOverride(Request, frozen=True, kw_only=True, tag="SetOverride"):
     until: Instant | None = None
 
 
+class ImportHistory(Request, frozen=True, kw_only=True, tag="ImportHistory"):
+    """Take in earlier days of a meter, all or nothing; what was measured is never replaced."""
+
+    quarters: tuple[tuple[int, WATTS], ...]
+    """(starts_at in epoch seconds, mean watts) of quarters of an hour."""
+    meter: str = ""
+
+
 class VtnHeard(Request, frozen=True, kw_only=True, tag="VtnHeard"):
     """The VTN has answered the VEN since the last word of this: the utility's heartbeat."""
 
 
 AnyRequest = (
-    PutPlan | GetReadings | GetSpan | GetCurtailment | GetStatus | Watch | SetOverride | VtnHeard
+    PutPlan
+    | GetReadings
+    | GetSpan
+    | GetCurtailment
+    | GetStatus
+    | Watch
+    | SetOverride
+    | ImportHistory
+    | VtnHeard
 )
 
 
@@ -609,6 +625,11 @@ class LocalClient:
         """Opt out on the spot, or withdraw it."""
         n = next(self._numbers)
         await self._ask(SetOverride(n=n, active=active, reason=reason, until=until), Answer)
+
+    async def import_history(self, quarters: Iterable[tuple[int, float]], *, meter: str) -> None:
+        """Take in earlier days: (starts_at, mean watts) of quarters."""
+        n = next(self._numbers)
+        await self._ask(ImportHistory(n=n, quarters=tuple(quarters), meter=meter), Answer)
 
     async def vtn_heard(self) -> None:
         """Pass on a sign of life of the VTN."""

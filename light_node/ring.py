@@ -6,8 +6,10 @@ is handed to nobody, and a power cut takes it: up to `commit_s` of readings in q
 near an event, where each is committed at once. What was handed out is on the disk (WAL,
 synchronous=FULL) and keeps its row id; ids only rise, also over restarts.
 
-One meter at 4 s writes 14 MB a day in quiet times (`commit_s` 60), and would write 77 MB if it were
-always near an event; three days of it take 6.2 MB, with the log and the reserve 8.8 MB.
+This file is the node's alone while it runs (locking_mode=EXCLUSIVE): nobody else can read it, and
+SQLite then keeps the index of its log in memory. As a file (ring.db-shm) that index cost the card
+more than the readings. One meter at 4 s has the kernel write 16 MB a day in quiet times (`commit_s`
+60); docs/installer.md says how that is counted.
 
 Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean
 of its good readings times the time they cover; what they do not cover is not made up.
@@ -32,12 +34,12 @@ from light_node.errors import RingFault
 from light_node.quality import UNUSABLE, Quality, to_text
 from light_node.reading import QUARTER_S, Reading
 
-VERSION = 1
+VERSION = 2
 READINGS_KEPT_S = 7 * 86_400
 QUARTERS_KEPT_S = 90 * 86_400
 _PURGE_EVERY_S = 3600.0
 PAGE_BYTES = 512
-_LOG_BYTES = 1_500_000
+_LOG_BYTES = 3_000_000
 """So far SQLite's log grows before it is written into the file, and beside it for good."""
 RESERVE_BYTES = 1024 * 1024
 _GIVE_UP_ROWS = 900
@@ -56,14 +58,11 @@ CREATE TABLE reading (
     boot INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     meter INTEGER NOT NULL,
-    k INTEGER NOT NULL,
     starts_at REAL NOT NULL,
     watts REAL,
     energy_wh REAL,
     quality INTEGER NOT NULL,
-    start_error_ms REAL NOT NULL,
-    took_ms REAL NOT NULL,
-    UNIQUE (boot, seq)
+    start_error_us INTEGER NOT NULL
 );
 CREATE INDEX reading_by_time ON reading (meter, starts_at);
 CREATE TABLE quarter (
@@ -80,6 +79,16 @@ CREATE TABLE event_span (
     ends_at REAL NOT NULL
 );
 """
+
+_SINCE_1 = """
+DROP INDEX reading_by_time;
+ALTER TABLE reading RENAME TO earlier;
+{reading}
+INSERT INTO reading SELECT id, boot, seq, meter, starts_at, watts, energy_wh, quality,
+    CAST(round(start_error_ms * 1000) AS INTEGER) FROM earlier ORDER BY id;
+DROP TABLE earlier;
+"""
+"""Version 1 also had the tick, the time an answer took, and an index over (boot, seq)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +129,8 @@ class Ring:
         self._lock = threading.Lock()
         self._committed_at = self._purged_at = 0.0
         self._meters: dict[str, int] = {}
+        self._committed: frozenset[int] = frozenset()
+        """The `seq` of the readings of the last commit."""
         self.delivered = 0
         """Rows up to this id have been acknowledged by the VTN, and may give way on a full disk."""
         self.is_full = False
@@ -129,6 +140,11 @@ class Ring:
             self._reserve = Reserve(path, size=RESERVE_BYTES)
             self._db, self.set_aside = or_anew(path, lambda: self._connected(boot))
         except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+                raise RingFault(
+                    f"{path}: another program has it open; is a light node running on it? Stop it "
+                    "first."
+                ) from error
             raise RingFault(
                 f"{path}: the readings cannot be kept there: {error}; check the folder, its "
                 "owner and the free space."
@@ -138,6 +154,7 @@ class Ring:
         was_open = was_left_open(self._path)
         self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         try:
+            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             # Counts for a new file only. A commit touches the last page of each tree: small pages
             # spare the card two thirds of all that is written to it.
             self._db.execute(f"PRAGMA page_size={PAGE_BYTES}")
@@ -167,8 +184,8 @@ class Ring:
                 "update this program."
             )
         with self._transaction():
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            if version < VERSION:
+                for statement in (_SCHEMA if version == 0 else _from_1()).split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={VERSION}")
             self._db.execute("INSERT OR IGNORE INTO boot (id) VALUES (?)", (boot,))
@@ -199,7 +216,8 @@ class Ring:
     def commit(self, readings: Sequence[Reading], *, now: float) -> None:
         """Put readings on the disk and bring their quarters up to date; now and then, purge.
 
-        A reading that is there already (same boot and seq) is left as it is.
+        Those that the last commit has put there already are left out: whoever gave up waiting for
+        it asks again.
         Raises RingFault when the disk refuses; then none of them is in.
         """
         with self._lock, self._refusals():
@@ -215,19 +233,20 @@ class Ring:
                 self._reserve.restore()
             self.is_full = not self._reserve.is_kept
 
-    def _commit(self, readings: Sequence[Reading], now: float) -> None:
+    def _commit(self, given: Sequence[Reading], now: float) -> None:
+        readings = [reading for reading in given if reading.seq not in self._committed]
         with self._transaction() as db:
-            added = db.executemany(
-                "INSERT INTO reading (boot, seq, meter, k, starts_at, watts, energy_wh,"
-                " quality, start_error_ms, took_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-                " ON CONFLICT (boot, seq) DO NOTHING",
+            db.executemany(
+                "INSERT INTO reading (boot, seq, meter, starts_at, watts, energy_wh, quality,"
+                " start_error_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [self._row(reading) for reading in readings],
-            ).rowcount
+            )
             touched = {(r.meter, int(r.starts_at // QUARTER_S) * QUARTER_S) for r in readings}
             for meter, starts_at in touched:
                 self._sum_up(self._number(meter), starts_at)
             purged = self._purge_in_time(now)
-        self._rows = self._count() if purged else self._rows + added
+        self._rows = self._count() if purged else self._rows + len(readings)
+        self._committed = frozenset(reading.seq for reading in given)
 
     def _make_room(self) -> None:
         """Let go of the reserve and of the oldest rows that have been delivered.
@@ -328,8 +347,8 @@ class Ring:
     def _select(self, meter: str, where: str, arguments: tuple[float, ...]) -> Columns:
         with self._lock, self._refusals():
             rows = self._db.execute(
-                "SELECT id, starts_at, watts, energy_wh, quality, start_error_ms FROM reading"  # noqa: S608 - `where` is one of two constants above
-                f" WHERE {where}",
+                "SELECT id, starts_at, watts, energy_wh, quality, start_error_us / 1000.0"  # noqa: S608 - `where` is one of two constants above
+                f" FROM reading WHERE {where}",
                 (self._known(meter), *arguments),
             ).fetchall()
         ids, starts, watts, energies, qualities, errors = (
@@ -349,13 +368,11 @@ class Ring:
             self._boot,
             reading.seq,
             self._number(reading.meter),
-            reading.k,
             reading.starts_at,
             reading.watts,
             reading.energy_wh,
             int(reading.quality),
-            round(reading.start_error_s * 1000, 2),
-            round(reading.took_s * 1000, 2),
+            round(reading.start_error_s * 1e6),
         )
 
     def _number(self, meter: str) -> int:
@@ -411,6 +428,15 @@ class Ring:
             " AND reading.starts_at < event_span.ends_at + ?)",
             (now - READINGS_KEPT_S, day_s, day_s),
         )
+
+
+def _from_1() -> str:
+    """The statements that bring a file of version 1 up to date; its ids go on from where they were.
+
+    For once they write all of it anew.
+    """
+    begin = _SCHEMA.index("CREATE TABLE reading")
+    return _SINCE_1.format(reading=_SCHEMA[begin : _SCHEMA.index("CREATE TABLE quarter")])
 
 
 class _Overlap(RingFault):

@@ -6,12 +6,11 @@ building keep the true time. Readings bear the instants they were given, also wr
 them go up; no event is held outside its time, and each is held again once the clock is right.
 """
 
-import sqlite3
 import time
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+from chaos import ledgers
 from chaos.errors import SetUpFault
 from chaos.field import REDUCED_W, Field, field_house, opened
 from chaos.trial import Bench, Trial
@@ -91,7 +90,7 @@ def _disorder(site: Field) -> tuple[str, ...]:
     """Where the rows of one run of the node are not numbered one after the other."""
     found = []
     last: dict[int, int] = {}
-    with closing(sqlite3.connect(f"file:{site.ring}?mode=ro", uri=True)) as database:
+    with ledgers.ring_beside_node(site.ring) as database:
         for boot, seq in database.execute("SELECT boot, seq FROM reading ORDER BY id"):
             if seq != last.get(boot, 0) + 1:
                 found.append(f"row {seq} after row {last.get(boot)} of run {boot}")

@@ -16,9 +16,10 @@ from chaos.brokers import start_mosquitto
 from ems_bridge import BrokerSettings, Topics
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms
-from light_node.errors import NodeRefused, NodeUnreachable
+from light_node.errors import NodeRefused, NodeUnreachable, RingFault
 from light_node.local import Delta, LocalClient, Step
 from light_node.profile import load_profile
+from light_node.ring import Ring
 from light_node.simulator import SimulatedMeter
 
 WAIT_S = 30.0
@@ -163,7 +164,7 @@ async def test_readings_lie_on_the_grid_and_are_taken_in_time(building):
     assert ticks == list(range(int(ticks[0]), int(ticks[0]) + len(ticks)))
     assert {(watts, quality) for _, _, watts, quality in rows} == {(100_000.0, "good")}
     with contextlib.closing(sqlite3.connect(building.folder / "ring.db")) as db:
-        late_ms = sorted(row[0] for row in db.execute("SELECT start_error_ms FROM reading"))
+        late_ms = sorted(row[0] for row in db.execute("SELECT start_error_us / 1000 FROM reading"))
     # An idle machine stays below 5 ms; this bound only tells a grid from a drift.
     assert late_ms[len(late_ms) // 2] < 50
 
@@ -474,6 +475,25 @@ async def test_history_does_not_replace_what_was_measured(building, tmp_path):
     assert "overlaps what this node has measured" in refused.stderr
 
 
+async def test_history_comes_in_while_the_node_runs_and_alone_it_has_the_ring(building, tmp_path):
+    building.configure("[guard]\nread_only = true")
+    await building.start()
+    earlier = history(tmp_path / "earlier.csv", days=12)
+
+    taken = await building.ask("history", "import", str(earlier))
+
+    assert "1152 quarters of an hour (12.0 days) are in." in taken.stdout, taken.stderr
+    with pytest.raises(RingFault, match="another program has it open"):
+        await asyncio.to_thread(
+            Ring, building.folder / "ring.db", boot="another", interval_s=INTERVAL_S
+        )
+    late = tmp_path / "late.csv"
+    late.write_text("starts_at,watts\n2099-01-01T00:00:00Z,1\n2099-01-01T00:15:00Z,1\n")
+    refused = await building.ask("history", "import", str(late))
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "reaches into the future" in refused.stderr
+
+
 async def test_check_and_read_and_status_say_what_an_installer_wants_to_know(building):
     checked = await building.ask("check")
     assert checked.returncode == 0, checked.stderr
@@ -534,5 +554,6 @@ async def test_a_second_node_on_one_folder_is_refused(building):
 
     assert refused.returncode == 1
     assert "another light node is running there" in refused.stderr
+    assert await building.end(signal.SIGTERM) == 0
     with contextlib.closing(sqlite3.connect(building.folder / "ring.db")) as db:
         assert db.execute("SELECT count(*) FROM boot").fetchone() == (1,)

@@ -155,6 +155,40 @@ def test_ids_go_on_after_a_restart_and_after_the_newest_rows_are_gone(tmp_path):
     again.close()
 
 
+def test_a_ring_of_the_first_version_is_brought_up_to_date_and_its_ids_go_on(tmp_path):
+    path = tmp_path / "ring.db"
+    ring = Ring(path, boot="boot-1", interval_s=4.0)
+    commit(ring, reading(1, T0), reading(2, T0 + 4))
+    ring.close()
+    with sqlite3.connect(path) as db:
+        db.executescript(
+            """
+            ALTER TABLE reading ADD COLUMN k INTEGER NOT NULL DEFAULT 7;
+            ALTER TABLE reading ADD COLUMN took_ms REAL NOT NULL DEFAULT 1.5;
+            ALTER TABLE reading RENAME COLUMN start_error_us TO start_error_ms;
+            UPDATE reading SET start_error_ms = 2.5;
+            CREATE UNIQUE INDEX twice ON reading (boot, seq);
+            PRAGMA user_version=1;
+            """
+        )
+    db.close()
+
+    again = Ring(path, boot="boot-2", interval_s=4.0)
+    commit(again, reading(1, T0 + 8))
+
+    found = again.readings("site", after=0, limit=9)
+    assert (found.ids, found.watts, found.starts_at[0]) == ([1, 2, 3], [100.0] * 3, T0)
+    assert found.start_error_ms == [2.5, 2.5, 0.0]
+    assert len(again.span("site", T0, T0 + 8, limit=9).ids) == 2
+    again.close()
+    with sqlite3.connect(path) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_master")}
+    db.close()
+    assert names.isdisjoint({"twice", "earlier"})
+    assert "reading_by_time" in names
+
+
 def test_the_same_reading_twice_is_there_once(ring):
     commit(ring, reading(1, T0))
 
@@ -165,7 +199,7 @@ def test_the_same_reading_twice_is_there_once(ring):
 
 
 def test_a_commit_that_the_disk_refuses_leaves_nothing_behind(ring):
-    odd = replace(reading(2, T0 + 4), took_s=10**400)
+    odd = replace(reading(2, T0 + 4), start_error_s=1e300)
 
     with pytest.raises((RingFault, OverflowError)):
         commit(ring, reading(1, T0), odd)
@@ -176,7 +210,7 @@ def test_a_commit_that_the_disk_refuses_leaves_nothing_behind(ring):
 def test_a_meter_first_met_in_a_refused_commit_is_known_in_the_next(ring):
     commit(ring, reading(1, T0))
     with pytest.raises(OverflowError):
-        commit(ring, reading(2, T0, meter="new"), replace(reading(3, T0), took_s=10**400))
+        commit(ring, reading(2, T0, meter="new"), replace(reading(3, T0), start_error_s=1e300))
 
     commit(ring, reading(2, T0, meter="new"))
 
