@@ -45,6 +45,8 @@ class Rung:
     name: str
     state: State
     at: datetime | None = None
+    note: str = ""
+    """What the node itself says of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,8 @@ class Heard:
     """Of its first status in the event that shows another load control than the normal one."""
     override: bool = False
     """Somebody at the site has taken over."""
+    effect: float | None = None
+    """What its own meter saw of the set-point: 1 reached, 0.5 in part, 0 nothing (x-effect)."""
     spark: tuple[float | None, ...] = ()
     """What it took in the last minutes, one mean a minute."""
 
@@ -152,16 +156,16 @@ def climber(
             State.FAILED
             if heard.override
             else State.INFERRED
-            if delivers
+            if delivers or heard.effect == 1.0
             else State.LATE
             if overdue and not over
             else State.WAITING
         )
         delivering = (
             State.DONE
-            if delivers
+            if delivers or (share is None and heard.effect == 1.0)
             else State.PARTIAL
-            if share is not None and share > 0.5
+            if (share is not None and share > 0.5) or (share is None and heard.effect == 0.5)
             else State.LATE
             if overdue
             else State.WAITING
@@ -173,6 +177,7 @@ def climber(
                 name="delivering",
                 state=delivering,
                 at=heard.delivered_at if share is not None else None,
+                note=verdict(heard.effect),
             ),
             Rung(
                 name="done",
@@ -194,6 +199,15 @@ def climber(
         remark=remark,
         rank=rank,
     )
+
+
+VERDICTS: Final = {1.0: "reached", 0.5: "in part", 0.0: "not reached"}
+"""Of a node by its own meter, as its x-effect says it."""
+
+
+def verdict(effect: float | None) -> str:
+    """In a word; "" where it has said nothing, or nothing that is understood."""
+    return "" if effect is None else VERDICTS.get(effect, "")
 
 
 _LATER: Final = ("set-point sent", "EMS acknowledged", "delivering", "done")
@@ -225,7 +239,8 @@ def _remark(
     if states["set-point sent"] is State.LATE:
         return "has not said that it began", 1
     if states["delivering"] is State.LATE:
-        return "delivers hardly anything", 1
+        own = ", and its own meter sees no effect" if heard.effect == 0.0 else ""
+        return f"delivers hardly anything{own}", 1
     if states["delivering"] is State.PARTIAL:
         return "delivers in part", 2
     return "", 5
@@ -238,6 +253,7 @@ def heard_of(
     deviation: Series | None,
     statuses: Sequence[Series],
     ordered_w: float | None,
+    effect: Series | None = None,
     spark: tuple[float | None, ...] = (),
 ) -> Heard:
     """What the stored values of one node say, from the start of the event on."""
@@ -252,6 +268,7 @@ def heard_of(
         delivered_at=_instant(newest[0], event_starts_at) if newest else None,
         ordered_w=ordered_w,
         claims_since=_instant(begin, event_starts_at) if begin is not None else None,
+        effect=(_last(effect, first) or (0.0, None))[1],
         held_since=_held_since(statuses, event_starts_at),
         override=any(
             bool(one.values and one.values[-1])

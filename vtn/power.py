@@ -67,7 +67,8 @@ class _Sums:
     baseline: float = 0.0
     measured: float = 0.0
     ordered: float = 0.0
-    has_order: bool = False
+    orders: int = 0
+    """How many nodes were ordered something."""
     nodes: int = 0
     alone: float = 0.0
     """Measured by nodes that have no baseline then."""
@@ -83,13 +84,17 @@ def over_time(
     for node in nodes:
         _add(node, sums, order, first=first, step_s=step_s)
     _drop_unfinished(sums)
+    return _columns(sums, first, step_s)
+
+
+def _columns(sums: Sequence[_Sums], first: float, step_s: float) -> PowerOverTime:
     return PowerOverTime(
         starts_at=[first + index * step_s for index in range(len(sums))],
         baseline_w=[one.baseline if one.nodes else None for one in sums],
         measured_w=[
             one.measured if one.nodes else one.alone if one.alone_nodes else None for one in sums
         ],
-        ordered_w=[one.ordered if one.has_order else None for one in sums],
+        ordered_w=[one.ordered if one.orders else None for one in sums],
         nodes=[one.nodes or one.alone_nodes for one in sums],
     )
 
@@ -121,6 +126,65 @@ def _sum(values: Iterable[float | None]) -> float | None:
     return math.fsum(there) if there else None
 
 
+Minute = tuple[float, float, float | None]
+"""Baseline, measured and ordered power in W of one node in one minute; None: none is ordered."""
+
+
+class MinuteSums:
+    """The same sums minute by minute for very many nodes, where what one of them says is replaced.
+
+    Minutes are counted since 1970. What a node said of a quarter hour is put in whole, again and
+    again; nothing of it is kept here but the sums.
+    """
+
+    def __init__(self) -> None:
+        self._sums: dict[int, _Sums] = {}
+
+    def put(self, new: Mapping[int, Minute], old: Mapping[int, Minute]) -> None:
+        """One node says `new` where it said `old` before."""
+        for minute, (baseline, measured, ordered) in old.items():
+            one = self._sums[minute]
+            one.baseline -= baseline
+            one.measured -= measured
+            one.ordered -= ordered or 0.0
+            one.orders -= ordered is not None
+            one.nodes -= 1
+        for minute, (baseline, measured, ordered) in new.items():
+            one = self._sums.setdefault(minute, _Sums())
+            one.baseline += baseline
+            one.measured += measured
+            one.ordered += ordered or 0.0
+            one.orders += ordered is not None
+            one.nodes += 1
+
+    def over_time(self, first: float, last: float) -> PowerOverTime:
+        """The minutes of [first, last), epoch seconds; the newest only once most nodes are in."""
+        begin, end = math.ceil(first / CLAIM_S), math.ceil(last / CLAIM_S)
+        sums = [self._sums.get(minute) or _Sums() for minute in range(begin, end)]
+        _drop_unfinished(sums)
+        return _columns(sums, begin * CLAIM_S, CLAIM_S)
+
+
+def minutes_of(
+    baselines: Sequence[Mapping[int, float]],
+    deviations: Sequence[Mapping[int, float]],
+    order: Order,
+) -> dict[int, Minute]:
+    """What one node says of each minute: the sum of its points where all of them say something.
+
+    The maps go from minutes to usable values in W.
+    """
+    if not baselines or not deviations:
+        return {}
+    shared = set(baselines[0]).intersection(*baselines[1:], *deviations)
+    found: dict[int, Minute] = {}
+    for minute in shared:
+        level = sum(one[minute] for one in baselines)
+        measured = level + sum(one[minute] for one in deviations)
+        found[minute] = level, measured, order(minute * CLAIM_S, level)
+    return found
+
+
 def _add(node: NodeSeries, sums: list[_Sums], order: Order, *, first: float, step_s: float) -> None:
     baseline = _held(node.baseline, len(sums), first, step_s)
     if node.measured is not None:
@@ -140,7 +204,7 @@ def _add(node: NodeSeries, sums: list[_Sums], order: Order, *, first: float, ste
         ordered = order(first + at * step_s, level)
         if ordered is not None:
             one.ordered += ordered
-            one.has_order = True
+            one.orders += 1
 
 
 def _means(series: Series, count: int, first: float, step_s: float) -> Mapping[int, float]:
@@ -149,7 +213,7 @@ def _means(series: Series, count: int, first: float, step_s: float) -> Mapping[i
     many: dict[int, int] = {}
     for at, value, word in zip(series.starts_at, series.values, series.quality, strict=True):
         index = math.floor((at - first) / step_s)
-        if 0 <= index < count and _usable(value, word):
+        if 0 <= index < count and usable(value, word):
             total[index] = total.get(index, 0.0) + value
             many[index] = many.get(index, 0) + 1
     return {index: value / many[index] for index, value in total.items()}
@@ -161,7 +225,7 @@ def _held(series: Series | None, count: int, first: float, step_s: float) -> dic
     if series is None:
         return found
     for at, value, word in zip(series.starts_at, series.values, series.quality, strict=True):
-        if not _usable(value, word):
+        if not usable(value, word):
             continue
         begin = math.ceil((at - first) / step_s)
         for index in range(max(0, begin), min(count, math.ceil((at + CLAIM_S - first) / step_s))):
@@ -169,7 +233,7 @@ def _held(series: Series | None, count: int, first: float, step_s: float) -> dic
     return found
 
 
-def _usable(value: float, quality: str) -> bool:
+def usable(value: float, quality: str) -> bool:
     """Not said to be bad: a baseline by a fallback method is uncertain, and counts."""
     return math.isfinite(value) and not quality.startswith("Quality Bad")
 

@@ -126,6 +126,17 @@ class EventRecord:
     published_by: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Headline:
+    """An event in a list: how many it is for instead of whom."""
+
+    event: Event
+    """As of now: status by the clock; the target as the operator gave it."""
+    targeted: int
+    opted_in: int
+    opted_out: int
+
+
 class RequestState(StrEnum):
     """Where a report request stands."""
 

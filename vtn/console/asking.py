@@ -6,12 +6,12 @@ import zoneinfo
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from oadr.event import Event
 from oadr.vocabulary import SignalName, SignalType
 from vtn.console.forms import Form
 from vtn.errors import InvalidEvent
 from vtn.orders import EventOrder, SignalOrder
 from vtn.quantities import unit_name
-from vtn.records import EventRecord
 from vtn.spoken_times import instant
 
 _D, _S = SignalName.LOAD_DISPATCH, SignalName.SIMPLE
@@ -62,9 +62,12 @@ def empty() -> Form:
     )
 
 
-def form_of(record: EventRecord) -> Form:
-    """As the wizard would have been filled in for an event; without its times."""
-    event, form = record.event, empty()
+def form_of(event: Event) -> Form:
+    """As the wizard would have been filled in for an event; without its times.
+
+    Raises InvalidEvent for what it cannot ask.
+    """
+    form = empty()
     signal = event.signals[0]
     kind, value, unit = _asked(
         signal.signal_name, signal.signal_type, signal.intervals[-1].value, unit_name(signal.unit)

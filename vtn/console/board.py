@@ -7,18 +7,20 @@ for several times as long, so that looking on never holds up the VENs.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
+from oadr.event import Event
 from oadr.vocabulary import EventStatus
 from vtn import curtailment
 from vtn.desk import Desk
-from vtn.desk.watch import Census
+from vtn.desk.standing import Standing
+from vtn.desk.watch import FINE_NODES, Census
 from vtn.ladder import Climber
 from vtn.power import PowerOverTime, together
-from vtn.records import EventRecord
+from vtn.records import Headline
 from vtn.views import EventCurtailment, VenCurtailment
 
 T = TypeVar("T")
@@ -29,7 +31,12 @@ SHARE: Final = 5.0
 _MOST: Final = 64
 HOURS: Final = timedelta(hours=3)
 """How far the page Now looks back."""
-_LIVE: Final = (EventStatus.ACTIVE, EventStatus.NEAR, EventStatus.FAR)
+SOON_S: Final = 0.15
+"""So long the page Now waits for what very many VENs say; what comes later is shown later."""
+PATIENCE_S: Final = 0.8
+"""So long the page of one event does."""
+_MOST_STANDINGS: Final = 8
+_COMING: Final = (EventStatus.NEAR, EventStatus.FAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +49,34 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How one event goes."""
+
+    climbers: tuple[Climber, ...]
+    """Those that need attention first."""
+    is_whole: bool
+    """As of now; else it is being read, and will be in a few seconds."""
+
+    @property
+    def counted(self) -> list[Climber]:
+        return [one for one in self.climbers if one.opt != "out"]
+
+    @property
+    def ordered_w(self) -> float | None:
+        return _sum(one.heard.ordered_w for one in self.counted)
+
+    @property
+    def delivered_w(self) -> float | None:
+        return _sum(one.heard.delivered_w for one in self.counted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Now:
     """The page Now."""
 
     census: Census
-    active: tuple[EventRecord, ...]
-    coming: tuple[EventRecord, ...]
+    active: tuple[Headline, ...]
+    coming: tuple[Headline, ...]
     """The next first."""
     power: PowerOverTime
     ordered_w: float | None
@@ -55,13 +84,18 @@ class Now:
     asked: int
     """VENs that running events count on, once for each event."""
     delivering: int
-    climbers: dict[str, tuple[Climber, ...]]
+    courses: dict[str, Course]
     """Of each active event."""
 
+    @property
+    def is_whole(self) -> bool:
+        """Else figures are missing that will be there in a few seconds."""
+        return all(one.is_whole for one in self.courses.values())
 
-def name_of(record: EventRecord) -> str:
+
+def name_of(event: Event) -> str:
     """What the operator called it, else its ID."""
-    return record.event.vtn_comment or record.event.event_id
+    return event.vtn_comment or event.event_id
 
 
 class Board:
@@ -78,41 +112,54 @@ class Board:
         self._now = now
         self._monotonic = monotonic
         self._kept: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._standings: dict[str, Standing] = {}
+        """Of events of many VENs; the one looked at last is the last."""
+        self._anew: dict[str, Standing] = {}
+        """To take the place of those that are old."""
 
     async def running(self) -> tuple[Running, ...]:
         """Events that are active now."""
 
         async def find() -> tuple[Running, ...]:
-            found = await self._desk.events(status=EventStatus.ACTIVE, limit=20)
+            found = await self._desk.headlines(status=EventStatus.ACTIVE, limit=20)
             return tuple(
-                Running(event_id=one.event.event_id, name=name_of(one), ends_at=one.event.ends_at)
+                Running(
+                    event_id=one.event.event_id, name=name_of(one.event), ends_at=one.event.ends_at
+                )
                 for one in found
             )
 
         return await self._once("running", find)
 
     async def now(self) -> Now:
-        return await self._once("now", self._look)
+        found = await self._once("now", self._look)
+        if not found.is_whole:
+            self._kept.pop("now", None)  # who asks again gets more
+        return found
 
-    async def event(self, event_id: str) -> EventRecord:
-        """Raises Unknown."""
-        return await self._once(("event", event_id), lambda: self._desk.event(event_id))
+    async def course(self, of: Headline, *, within_s: float = PATIENCE_S) -> Course:
+        """How far each VEN has come. Raises Unknown.
+
+        Of many VENs what is known after so long a time: it may be nothing, or a little old.
+        """
+        event_id = of.event.event_id
+        if of.targeted <= FINE_NODES:
+            climbers = await self._once(("ladder", event_id), lambda: self._climbers(event_id))
+            return Course(climbers=climbers, is_whole=True)
+        standing, is_new = await self._standing(event_id, within_s)
+        return Course(climbers=standing.climbers, is_whole=is_new)
 
     async def power(self, event_id: str) -> PowerOverTime:
-        """Raises Unknown."""
+        """Baseline, measured and ordered power around an event. Raises Unknown."""
+        of = await self._once(("headline", event_id), lambda: self._desk.headline(event_id))
+        if of.targeted <= FINE_NODES:
 
-        async def find() -> PowerOverTime:
-            return await self._desk.event_power(await self._desk.event(event_id))
+            async def find() -> PowerOverTime:
+                return await self._desk.event_power(await self._desk.event(event_id))
 
-        return await self._once(("power", event_id), find)
-
-    async def ladder(self, event_id: str) -> list[Climber]:
-        """Raises Unknown."""
-
-        async def find() -> list[Climber]:
-            return await self._desk.ladder(await self._desk.event(event_id))
-
-        return await self._once(("ladder", event_id), find)
+            return await self._once(("power", event_id), find)
+        standing, _ = await self._standing(event_id, PATIENCE_S)
+        return standing.power(*self._desk.power_span(of.event))
 
     async def verified(self, event_id: str) -> EventCurtailment:
         """What each VEN delivered, recomputed from its stored readings. Raises Unknown."""
@@ -132,61 +179,96 @@ class Board:
     async def _look(self) -> Now:
         now = self._now()
         since = now - HOURS
-        records = await self._desk.recent_events(since)
-        active = [one for one in records if one.event.status is EventStatus.ACTIVE]
-        drawn = [one for one in records if one.event.starts_at <= now]
+        found = await self._desk.going_on(since=since)
+        active = [one for one in found if one.event.status is EventStatus.ACTIVE]
+        drawn = [one for one in found if one.event.starts_at <= now]
         # The steps of all events lie on the same minutes.
         first = since.replace(second=0, microsecond=0)
-        powers = [await self._desk.power_of(one, first, now, step_s=60.0) for one in drawn]
-        climbers = {one.event.event_id: tuple(await self._desk.ladder(one)) for one in active}
-        counted = [one for several in climbers.values() for one in several if one.opt != "out"]
+        courses = await asyncio.gather(*(self.course(one, within_s=SOON_S) for one in active))
+        counted = [one for course in courses for one in course.counted]
         return Now(
             census=self._desk.census(),
             active=tuple(active),
             coming=tuple(
                 sorted(
-                    (
-                        one
-                        for one in records
-                        if one.event.status in _LIVE and one.event.status is not EventStatus.ACTIVE
-                    ),
+                    (one for one in found if one.event.status in _COMING),
                     key=lambda one: one.event.starts_at,
                 )
             ),
-            power=together(powers),
-            ordered_w=_sum([one.heard.ordered_w for one in counted]),
-            delivered_w=_sum([one.heard.delivered_w for one in counted]),
-            asked=len(counted),
+            power=together(
+                await asyncio.gather(*(self._minutes(one, first, now) for one in drawn))
+            ),
+            ordered_w=_sum(one.heard.ordered_w for one in counted),
+            delivered_w=_sum(one.heard.delivered_w for one in counted),
+            asked=len(counted) if counted else sum(one.targeted - one.opted_out for one in active),
             delivering=sum((one.fraction or 0.0) >= 0.5 for one in counted),
-            climbers=climbers,
+            courses={
+                one.event.event_id: course for one, course in zip(active, courses, strict=True)
+            },
         )
+
+    async def _climbers(self, event_id: str) -> tuple[Climber, ...]:
+        return tuple(await self._desk.ladder(await self._desk.event(event_id)))
+
+    async def _minutes(self, of: Headline, first: datetime, now: datetime) -> PowerOverTime:
+        event_id = of.event.event_id
+        if of.targeted <= FINE_NODES:
+            record = await self._desk.event(event_id)
+            return await self._desk.power_of(record, first, now, step_s=60.0)
+        standing, _ = await self._standing(event_id, SOON_S)
+        return standing.power(first.timestamp(), now.timestamp())
+
+    async def _standing(self, event_id: str, within_s: float) -> tuple[Standing, bool]:
+        """Of an event, and whether it is as of now."""
+        standing = self._standings.pop(event_id, None) or self._desk.standing(event_id)
+        anew = self._anew.get(event_id)
+        if anew is not None and anew.is_whole:
+            standing.close()
+            standing = self._anew.pop(event_id)
+        self._standings[event_id] = standing
+        while len(self._standings) > _MOST_STANDINGS:
+            oldest = next(iter(self._standings))
+            self._standings.pop(oldest).close()
+        if standing.is_old:
+            anew = self._anew.setdefault(event_id, self._desk.standing(event_id))
+            self._begin(("anew", event_id), anew.refresh)
+        looked = self._begin(("standing", event_id), standing.refresh, share=1.0)
+        await asyncio.wait([looked], timeout=within_s)
+        if looked.done():
+            looked.result()
+        return standing, looked.done() and standing.record is not None
 
     async def _once(self, key: Hashable, find: Callable[[], Awaitable[T]]) -> T:
         """What `find` found less than a second ago, or finds now; one at a time for each key."""
+        found: T = await asyncio.shield(self._begin(key, find))
+        return found
+
+    def _begin(
+        self, key: Hashable, find: Callable[[], Awaitable[T]], *, share: float = SHARE
+    ) -> "asyncio.Task[T]":
         kept = self._kept.get(key)
         if kept is None or (kept[1].done() and self._monotonic() >= kept[0]):
             began = self._monotonic()
             task: asyncio.Task[T] = asyncio.ensure_future(_awaited(find))
             self._kept.pop(key, None)
             self._kept[key] = began + FRESH_S, task
-            task.add_done_callback(lambda done: self._keep(key, done, began))
+            task.add_done_callback(lambda done: self._keep(key, done, began, share))
             while len(self._kept) > _MOST:
                 del self._kept[next(iter(self._kept))]
-        found: T = await asyncio.shield(self._kept[key][1])
-        return found
+        return self._kept[key][1]
 
-    def _keep(self, key: Hashable, done: "asyncio.Task[Any]", began: float) -> None:
+    def _keep(self, key: Hashable, done: "asyncio.Task[Any]", began: float, share: float) -> None:
         ended = self._monotonic()
         if done.cancelled() or done.exception() is not None:  # who waited was told; ask again
             self._kept.pop(key, None)
         elif key in self._kept:
-            self._kept[key] = ended + max(FRESH_S - (ended - began), SHARE * (ended - began)), done
+            self._kept[key] = ended + max(FRESH_S - (ended - began), share * (ended - began)), done
 
 
 async def _awaited(find: Callable[[], Awaitable[T]]) -> T:
     return await find()
 
 
-def _sum(parts: list[float | None]) -> float | None:
+def _sum(parts: Iterable[float | None]) -> float | None:
     there = [part for part in parts if part is not None]
     return sum(there) if there else None

@@ -3,6 +3,7 @@
 
 from datetime import datetime
 from typing import Annotated, Final
+from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, get
@@ -12,18 +13,19 @@ from litestar.response import Template
 from oadr.vocabulary import EventStatus, OptType
 from vtn.accounts import Act
 from vtn.console import charts, words
-from vtn.console.board import name_of
+from vtn.console.board import Course, name_of
 from vtn.console.events import Line
 from vtn.console.shell import BoardHere, ShellHere, path_of
-from vtn.ladder import Climber
+from vtn.ladder import verdict
 from vtn.operations.needs import DeskHere
-from vtn.records import EventRecord
+from vtn.records import Headline
 from vtn.views import EventCurtailment
 
 PAGE: Final = 100
 _OVER: Final = (EventStatus.COMPLETED, EventStatus.CANCELLED)
 _MOST_VERIFIED: Final = 200
 """Of larger events the verified sum is worked out only when the report is asked for."""
+_MOST_OUTS: Final = 200
 Page = Annotated[int, QueryParameter(ge=1, le=1000)]
 
 
@@ -36,36 +38,36 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
     find: FromQuery[str] = "",
     page: Page = 1,
 ) -> Template:
-    record = await desk.event(event_id)  # as it is now: somebody may just have changed it
-    climbers = await board.ladder(event_id)
-    found = [one for one in climbers if find.lower() in f"{one.ven_id} {one.name}".lower()]
-    over = record.event.status in _OVER
+    headline = await desk.headline(event_id)  # as it is now: somebody may just have changed it
+    record = await desk.outline(event_id)
+    course = await board.course(headline)
+    found = [one for one in course.climbers if find.lower() in f"{one.ven_id} {one.name}".lower()]
+    over = headline.event.status in _OVER
     verified = (
-        await board.verified(event_id) if over and len(record.ven_ids) <= _MOST_VERIFIED else None
+        await board.verified(event_id) if over and headline.targeted <= _MOST_VERIFIED else None
     )
-    counted = [one for one in climbers if one.opt != "out"]
-    ordered = _sum([one.heard.ordered_w for one in counted])
-    delivered = _sum([one.heard.delivered_w for one in counted])
+    ordered, delivered = course.ordered_w, course.delivered_w
     here = path_of("events", event_id)
-    query = f"find={find}&" if find else ""
+    query = f"{urlencode({'find': find})}&" if find else ""
+    outs = [one for one in course.climbers if one.opt == "out"]
     return shell.page(
         "events/event.html",
-        title=name_of(record),
+        title=name_of(headline.event),
         here="events",
-        first=sentence(record, climbers, verified, shell.now),
-        line=Line.of(record),
+        first=sentence(headline, course, verified, shell.now),
+        line=Line.of(headline),
         record=record,
         terms=[words.term(one) for one in record.event.signals],
         over=over,
-        active=record.event.status is EventStatus.ACTIVE,
+        active=headline.event.status is EventStatus.ACTIVE,
+        waits=not course.is_whole,
         climbers=found[(page - 1) * PAGE : page * PAGE],
-        total=len(climbers),
+        total=len(course.climbers),
         found=len(found),
-        attention=sum(one.rank < 3 for one in climbers),
         reasons=await desk.event_opts(event_id),
-        outs=[one for one in climbers if one.opt == "out"],
-        silent=sum(one.opt == "silent" for one in climbers),
-        opted_in=sum(one.opt == "in" for one in climbers),
+        outs=outs[:_MOST_OUTS],
+        out_count=len(outs),
+        verdicts={one.ven_id: verdict(one.heard.effect) for one in course.climbers},
         ordered=ordered,
         delivered=delivered,
         unit=words.unit_for(ordered, delivered, *_verified_watts(verified)),
@@ -73,7 +75,6 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
         find=find,
         before=f"{here}?{query}page={page - 1}" if page > 1 else "",
         after=f"{here}?{query}page={page + 1}" if len(found) > page * PAGE else "",
-        page=page,
         event_path=here,
     )
 
@@ -83,15 +84,16 @@ def _verified_watts(verified: EventCurtailment | None) -> tuple[float | None, ..
 
 
 def sentence(
-    record: EventRecord, climbers: list[Climber], verified: EventCurtailment | None, now: datetime
+    headline: Headline, course: Course, verified: EventCurtailment | None, now: datetime
 ) -> str:
     """`Peak Tuesday: 38 min left, 94 % delivered, 6 nodes late`."""
-    name, event = name_of(record), record.event
-    counted = [one for one in climbers if one.opt != "out"]
+    name, event = name_of(headline.event), headline.event
     match event.status:
         case EventStatus.CANCELLED:
             return f"{name} was cancelled"
         case EventStatus.COMPLETED:
+            if verified is None and headline.targeted > _MOST_VERIFIED:
+                return f"{name} is over; its report adds up what was verified"
             if verified is None or verified.delivered_w is None:
                 return f"{name} is over; nothing is verified yet"
             unit = words.unit_for(verified.ordered_w, verified.delivered_w)
@@ -101,14 +103,16 @@ def sentence(
                 f"{words.share(verified.fraction)} of what was ordered{state}"
             )
         case EventStatus.ACTIVE:
-            ordered = _sum([one.heard.ordered_w for one in counted])
-            delivered = _sum([one.heard.delivered_w for one in counted])
-            late = sum(one.rank < 2 for one in climbers)
+            ordered, delivered = course.ordered_w, course.delivered_w
+            late = sum(one.rank < 2 for one in course.climbers)
             left = (
                 f"{words.span((event.ends_at - now).total_seconds())} left"
                 if event.ends_at
                 else "runs until it is ended"
             )
+            if not course.climbers and not course.is_whole:
+                asked = words.several(headline.targeted, "node")
+                return f"{name}: {left}; what {asked} deliver is being added up"
             share = (
                 f"{words.share(delivered / ordered)} delivered"
                 if ordered and delivered is not None
@@ -118,22 +122,21 @@ def sentence(
             )
             return f"{name}: {left}, {share}, {words.several(late, 'node')} late"
         case _:
-            answered = sum(one.opt != "silent" for one in climbers)
+            answered = headline.opted_in + headline.opted_out
             begins = words.span((event.starts_at - now).total_seconds())
             return (
                 f"{name} begins in {begins}; {answered:,} of "
-                f"{words.several(len(climbers), 'node')} have answered"
+                f"{words.several(headline.targeted, 'node')} have answered"
             )
 
 
 @get("/events/{event_id:str}/power.json", act=Act.VIEW)
-async def event_power(event_id: FromPath[str], board: BoardHere) -> Response[bytes]:
-    record, power = await board.event(event_id), await board.power(event_id)
+async def event_power(event_id: FromPath[str], board: BoardHere, desk: DeskHere) -> Response[bytes]:
+    event, power = (await desk.outline(event_id)).event, await board.power(event_id)
     target = [
         None if base is None or asked is None else base - asked
         for base, asked in zip(power.baseline_w, power.ordered_w, strict=True)
     ]
-    event = record.event
     end = event.ends_at.timestamp() if event.ends_at else None
     payload = charts.payload(
         power.starts_at,
@@ -152,9 +155,9 @@ async def event_power(event_id: FromPath[str], board: BoardHere) -> Response[byt
 
 @get("/events/{event_id:str}/power.csv", act=Act.VIEW)
 async def event_power_csv(event_id: FromPath[str], board: BoardHere) -> Response[str]:
-    record, power = await board.event(event_id), await board.power(event_id)
+    power = await board.power(event_id)
     return charts.csv_answer(
-        f"event-{_file_name(record)}-power.csv",
+        f"event-{_file_name(event_id)}-power.csv",
         power.starts_at,
         {
             "baseline_w": power.baseline_w,
@@ -169,7 +172,7 @@ async def event_power_csv(event_id: FromPath[str], board: BoardHere) -> Response
 @get("/events/{event_id:str}/curtailment.csv", act=Act.VIEW)
 async def curtailment_csv(event_id: FromPath[str], board: BoardHere) -> Response[str]:
     """Each node in a row, the sum of those that did not opt out in the last."""
-    record, found = await board.event(event_id), await board.verified(event_id)
+    found = await board.verified(event_id)
     heads = (
         "ven_id",
         "opt",
@@ -214,7 +217,7 @@ async def curtailment_csv(event_id: FromPath[str], board: BoardHere) -> Response
             "",
         )
     )
-    return charts.csv_file(f"event-{_file_name(record)}-curtailment.csv", heads, rows)
+    return charts.csv_file(f"event-{_file_name(event_id)}-curtailment.csv", heads, rows)
 
 
 @get("/events/{event_id:str}/report", act=Act.VIEW)
@@ -222,21 +225,22 @@ async def show_report(
     event_id: FromPath[str], shell: ShellHere, board: BoardHere, desk: DeskHere
 ) -> Template:
     """What an event came to, to be printed."""
-    record, found = await board.event(event_id), await board.verified(event_id)
+    headline, found = await desk.headline(event_id), await board.verified(event_id)
+    name = name_of(headline.event)
     unit = words.unit_for(found.ordered_w, found.delivered_w)
     amount = f"{words.power(found.delivered_w, unit)} {unit}"
     first = (
-        f"{name_of(record)}: {amount} verified, {words.share(found.fraction)} of what was ordered"
+        f"{name}: {amount} verified, {words.share(found.fraction)} of what was ordered"
         if found.delivered_w is not None
-        else f"{name_of(record)}: nothing is verified"
+        else f"{name}: nothing is verified"
     )
     return shell.page(
         "events/report.html",
-        title=f"Report of {name_of(record)}",
+        title=f"Report of {name}",
         here="events",
         first=first,
-        line=Line.of(record),
-        record=record,
+        line=Line.of(headline),
+        record=await desk.outline(event_id),
         found=found,
         reasons=await desk.event_opts(event_id),
         out=str(OptType.OPT_OUT),
@@ -244,18 +248,12 @@ async def show_report(
     )
 
 
-def _file_name(record: EventRecord) -> str:
+def _file_name(event_id: str) -> str:
     """The eventID as far as a file name may hold it."""
     kept = (
-        one if one.isascii() and (one.isalnum() or one in "-_.") else "_"
-        for one in record.event.event_id[:64]
+        one if one.isascii() and (one.isalnum() or one in "-_.") else "_" for one in event_id[:64]
     )
     return "".join(kept)
-
-
-def _sum(parts: list[float | None]) -> float | None:
-    there = [part for part in parts if part is not None]
-    return sum(there) if there else None
 
 
 handlers = [

@@ -7,24 +7,21 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Final
 
-import msgspec
 from litestar import get, post
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Redirect, Template
 
-from oadr.vocabulary import EventStatus, OptType
-from vtn import orders
+from oadr.vocabulary import EventStatus
 from vtn.accounts import Act
 from vtn.console import words
-from vtn.console.asking import form_of, signal_of
 from vtn.console.board import name_of
 from vtn.console.forms import Form
 from vtn.console.now import what
 from vtn.console.shell import Shell, ShellHere, path_of, status_of
-from vtn.errors import Invalid, VtnError
-from vtn.operations.needs import By, DeskHere, NowHere
-from vtn.orders import EventChange
-from vtn.records import EventRecord
+from vtn.desk import Desk
+from vtn.errors import VtnError
+from vtn.operations.needs import By, DeskHere
+from vtn.records import Headline
 
 PAGE: Final = 50
 STATUSES: Final = (("", "all"), *((one.value, one.value) for one in EventStatus if one != "none"))
@@ -56,23 +53,22 @@ class Line:
     opted_out: int
 
     @classmethod
-    def of(cls, record: EventRecord) -> "Line":
-        event, target = record.event, record.event.target
+    def of(cls, headline: Headline) -> "Line":
+        event, target = headline.event, headline.event.target
         named = (*target.group_ids, *target.group_names, *target.ven_ids, *target.resource_ids)
-        opts = [answer.opt_type for answer in record.answers.values()]
         return cls(
             event_id=event.event_id,
-            name=name_of(record),
+            name=name_of(event),
             kind=_KIND.get(event.status, "none"),
             status=event.status.value,
             test=event.is_test,
             starts_at=event.starts_at,
             ends_at=event.ends_at,
-            what=what(record),
+            what=what(event),
             whom=", ".join(named[:3]) + (" …" if len(named) > 3 else "") or "every node",
-            targeted=len(record.ven_ids),
-            opted_in=opts.count(OptType.OPT_IN),
-            opted_out=opts.count(OptType.OPT_OUT),
+            targeted=headline.targeted,
+            opted_in=headline.opted_in,
+            opted_out=headline.opted_out,
         )
 
 
@@ -81,20 +77,20 @@ async def list_events(
     shell: ShellHere, desk: DeskHere, status: FromQuery[str] = "", page: Page = 1
 ) -> Template:
     wanted = EventStatus(status) if status in set(EventStatus) else None
-    found = await desk.events(status=wanted, limit=page * PAGE + 1)
-    shown = found[(page - 1) * PAGE : page * PAGE]
-    active = [one for one in found if one.event.status is EventStatus.ACTIVE]
-    coming = [one for one in found if one.event.status in (EventStatus.FAR, EventStatus.NEAR)]
+    found = await desk.headlines(status=wanted, skip=(page - 1) * PAGE, limit=PAGE + 1)
+    going_on = await desk.going_on()
+    active = [one for one in going_on if one.event.status is EventStatus.ACTIVE]
+    coming = [one for one in going_on if one.event.status in (EventStatus.FAR, EventStatus.NEAR)]
     return shell.page(
         "events/list.html",
         title="Events",
         here="events",
         first=_list_sentence(len(active), len(coming), narrowed=wanted is not None),
-        lines=[Line.of(one) for one in shown],
+        lines=[Line.of(one) for one in found[:PAGE]],
         wanted=status,
         statuses=STATUSES,
         before=f"/events?status={status}&page={page - 1}" if page > 1 else "",
-        after=f"/events?status={status}&page={page + 1}" if len(found) > page * PAGE else "",
+        after=f"/events?status={status}&page={page + 1}" if len(found) > PAGE else "",
         page=page,
         proposals=await desk.proposals(),
     )
@@ -125,7 +121,7 @@ async def show_calendar(shell: ShellHere, desk: DeskHere, month: FromQuery[str] 
     begin = datetime.combine(weeks[0][0], datetime.min.time(), UTC)
     end = datetime.combine(weeks[-1][-1], datetime.min.time(), UTC) + timedelta(days=1)
     found = await desk.events_between(begin, end)
-    days: dict[date, list[EventRecord]] = defaultdict(list)
+    days: dict[date, list[Headline]] = defaultdict(list)
     for one in sorted(found, key=lambda one: one.event.starts_at):
         days[one.event.starts_at.date()].append(one)
     count = sum(one.event.starts_at.month == first.month for one in found)
@@ -163,7 +159,7 @@ def _month(text: str, now: datetime) -> date:
 
 @get("/events/{event_id:str}/cancel", act=Act.EVENTS)
 async def show_cancel(event_id: FromPath[str], shell: ShellHere, desk: DeskHere) -> Template:
-    return _confirm(shell, await desk.event(event_id), act="cancel")
+    return await _confirm(shell, desk, event_id, act="cancel")
 
 
 @post("/events/{event_id:str}/cancel", act=Act.EVENTS)
@@ -172,18 +168,18 @@ async def cancel(
 ) -> Template | Redirect:
     form = await shell.form()
     try:
-        record = await desk.cancel_event(event_id, expected_modification=_expected(form), by=by)
+        record = await desk.cancel_event(event_id, expected_modification=expected_of(form), by=by)
     except VtnError as refusal:
         form.refuse(str(refusal))
-        record = await desk.event(event_id)
-        return _confirm(shell, record, act="cancel", form=form, status=status_of(refusal))
+        status = status_of(refusal)
+        return await _confirm(shell, desk, event_id, act="cancel", form=form, status=status)
     told = words.several(len(record.ven_ids), "node")
     return shell.go(path_of("events", event_id), said=f"Cancelled; {told} will be told.")
 
 
 @get("/events/{event_id:str}/end", act=Act.EVENTS)
 async def show_end(event_id: FromPath[str], shell: ShellHere, desk: DeskHere) -> Template:
-    return _confirm(shell, await desk.event(event_id), act="end")
+    return await _confirm(shell, desk, event_id, act="end")
 
 
 @post("/events/{event_id:str}/end", act=Act.EVENTS)
@@ -195,16 +191,23 @@ async def end(
         record = await desk.end_event(event_id, by=by)
     except VtnError as refusal:
         form.refuse(str(refusal))
-        record = await desk.event(event_id)
-        return _confirm(shell, record, act="end", form=form, status=status_of(refusal))
+        status = status_of(refusal)
+        return await _confirm(shell, desk, event_id, act="end", form=form, status=status)
     ends_at = words.clock(record.event.ends_at)
     return shell.go(path_of("events", event_id), said=f"The event ends at {ends_at} UTC.")
 
 
-def _confirm(
-    shell: Shell, record: EventRecord, *, act: str, form: Form | None = None, status: int = 200
+async def _confirm(
+    shell: Shell,
+    desk: Desk,
+    event_id: str,
+    *,
+    act: str,
+    form: Form | None = None,
+    status: int = 200,
 ) -> Template:
-    line = Line.of(record)
+    headline = await desk.headline(event_id)
+    line = Line.of(headline)
     whom = words.several(line.targeted, "node")
     first = (
         f"Cancel {line.name}: {whom} will be told that nothing is asked of them any more"
@@ -219,85 +222,16 @@ def _confirm(
         first=first,
         line=line,
         act=act,
-        record=record,
+        modification=headline.event.modification_number,
         form=form,
         status=status,
     )
 
 
-def _expected(form: Form) -> int | None:
+def expected_of(form: Form) -> int | None:
+    """The modification that the operator looked at."""
     text = form.get("modification")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-@get("/events/{event_id:str}/modify", act=Act.EVENTS)
-async def show_modify(event_id: FromPath[str], shell: ShellHere, desk: DeskHere) -> Template:
-    record = await desk.event(event_id)
-    form = form_of(record)
-    form.put("modification", str(record.event.modification_number))
-    return _modify(shell, record, form)
-
-
-@post("/events/{event_id:str}/modify", act=Act.EVENTS)
-async def modify(
-    event_id: FromPath[str], shell: ShellHere, desk: DeskHere, now: NowHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    record = await desk.event(event_id)
-    try:
-        change = _change(form, record)
-        draft = orders.changed(record.event, change, now=now())
-        expected = change.expected_modification
-        changed = await desk.modify_event(
-            event_id,
-            draft,
-            expected_modification=record.event.modification_number
-            if expected is None
-            else expected,
-            by=by,
-        )
-    except VtnError as refusal:
-        form.refuse(str(refusal))
-        return _modify(shell, record, form, status=status_of(refusal))
-    number = changed.event.modification_number
-    return shell.go(
-        path_of("events", event_id), said=f"Modified (modification {number}); nodes will be told."
-    )
-
-
-def _change(form: Form, record: EventRecord) -> EventChange:
-    """What differs from the event as it was shown. Raises Invalid where nothing does."""
-    as_it_was = form_of(record)
-    signals = None
-    if any(form.get(name) != as_it_was.get(name) for name in ("value", "unit", "kind")):
-        signal = signal_of(form)
-        signals = (msgspec.structs.replace(signal, id=record.event.signals[0].signal_id),)
-
-    def given(name: str) -> str | None:
-        return form.get(name) if form.get(name) != as_it_was.get(name) else None
-
-    change = EventChange(
-        expected_modification=_expected(form),
-        reason=form.get("reason"),
-        signals=signals,
-        duration=given("duration"),
-        comment=given("comment"),
-    )
-    if (change.signals, change.duration, change.comment) == (None, None, None):
-        raise Invalid("Nothing differs from what the event says already; change something.")
-    return change
-
-
-def _modify(shell: Shell, record: EventRecord, form: Form, *, status: int = 200) -> Template:
-    return shell.page(
-        "events/modify.html",
-        title="Modify event",
-        here="events",
-        first=f"Modify {name_of(record)}: a new value holds from now on",
-        line=Line.of(record),
-        form=form,
-        status=status,
-    )
 
 
 handlers = [
@@ -307,6 +241,4 @@ handlers = [
     cancel,
     show_end,
     end,
-    show_modify,
-    modify,
 ]

@@ -9,13 +9,13 @@ import msgspec
 from litestar import Response, get
 from litestar.response import Template
 
-from oadr.vocabulary import OptType
+from oadr.event import Event
 from vtn.accounts import Act
 from vtn.console import charts, words
 from vtn.console.board import Now, name_of
 from vtn.console.shell import BoardHere, ShellHere, path_of
 from vtn.operations.needs import NowHere
-from vtn.records import EventRecord
+from vtn.records import Headline
 
 SOON: Final = timedelta(minutes=30)
 _LOW: Final = 0.9
@@ -66,6 +66,7 @@ async def show_now(shell: ShellHere, board: BoardHere) -> Template:
         found=found,
         unit=words.unit_for(found.ordered_w, found.delivered_w),
         alarms=alarms(found, shell.now),
+        waits=not found.is_whole,
         active=[_row(found, one) for one in found.active],
         coming=[_row(found, one) for one in found.coming],
     )
@@ -105,6 +106,11 @@ def sentence(found: Now) -> str:
     if not found.active:
         nothing = "Nothing is ordered now"
         return f"{nothing}; {heard}" if census.registered else f"{nothing}; no node is registered"
+    if found.ordered_w is None and not found.is_whole:
+        return (
+            f"{words.several(len(found.active), 'event')} active; "
+            f"what {words.several(found.asked, 'node')} deliver is being added up"
+        )
     if found.ordered_w is None:
         return (
             f"{words.several(len(found.active), 'event')} active, which name no power; "
@@ -122,42 +128,41 @@ def sentence(found: Now) -> str:
 def alarms(found: Now, now: datetime) -> list[Alarm]:
     """What needs somebody, the worst first."""
     several: list[Alarm] = []
-    for record in found.active:
-        event_id = record.event.event_id
-        path, climbers = path_of("events", event_id), found.climbers[event_id]
-        bad = [one for one in climbers if one.rank < 2]
+    for one in found.active:
+        event_id, name = one.event.event_id, name_of(one.event)
+        path, climbers = path_of("events", event_id), found.courses[event_id].climbers
+        bad = [climber for climber in climbers if climber.rank < 2]
         if bad:
-            named = ", ".join(one.name or one.ven_id for one in bad[:_SHOWN])
+            named = ", ".join(climber.name or climber.ven_id for climber in bad[:_SHOWN])
             more = f" and {len(bad) - _SHOWN:,} more" if len(bad) > _SHOWN else ""
             several.append(
                 Alarm(
                     kind="bad",
                     word="Late",
-                    sentence=f"{name_of(record)}: {named}{more}; the first {bad[0].remark}",
+                    sentence=f"{name}: {named}{more}; the first {bad[0].remark}",
                     path=path,
                 )
             )
-        out = [one for one in climbers if one.opt == "out"]
-        if out:
+        if one.opted_out:
             several.append(
                 Alarm(
                     kind="part",
                     word="Opted out",
-                    sentence=f"{name_of(record)}: {words.several(len(out), 'node')} opted out",
+                    sentence=f"{name}: {words.several(one.opted_out, 'node')} opted out",
                     path=path,
                 )
             )
-    for record in found.coming:
-        silent = len(record.ven_ids) - len(record.answers)
-        if silent > 0 and record.event.starts_at - now <= SOON:
-            left = words.span((record.event.starts_at - now).total_seconds())
+    for one in found.coming:
+        silent = one.targeted - one.opted_in - one.opted_out
+        if silent > 0 and one.event.starts_at - now <= SOON:
+            left = words.span((one.event.starts_at - now).total_seconds())
             several.append(
                 Alarm(
                     kind="part",
                     word="Unanswered",
-                    sentence=f"{name_of(record)} begins in {left}, and "
-                    f"{words.several(silent, 'node')} of {len(record.ven_ids):,} have not answered",
-                    path=path_of("events", record.event.event_id),
+                    sentence=f"{name_of(one.event)} begins in {left}, and "
+                    f"{words.several(silent, 'node')} of {one.targeted:,} have not answered",
+                    path=path_of("events", one.event.event_id),
                 )
             )
     census = found.census
@@ -176,28 +181,25 @@ def alarms(found: Now, now: datetime) -> list[Alarm]:
     return sorted(several, key=lambda one: one.kind != "bad")
 
 
-def what(record: EventRecord) -> str:
+def what(event: Event) -> str:
     """What is asked, in the operator's words."""
-    return "; ".join(words.order(one) for one in record.event.signals)
+    return "; ".join(words.order(one) for one in event.signals)
 
 
-def _row(found: Now, record: EventRecord) -> Row:
-    event = record.event
-    climbers = [one for one in found.climbers.get(event.event_id, ()) if one.opt != "out"]
-    ordered = [one.heard.ordered_w for one in climbers if one.heard.ordered_w is not None]
-    delivered = [one.heard.delivered_w for one in climbers if one.heard.delivered_w is not None]
-    opts = [answer.opt_type for answer in record.answers.values()]
+def _row(found: Now, of: Headline) -> Row:
+    event = of.event
+    course = found.courses.get(event.event_id)
     return Row(
         event_id=event.event_id,
-        name=name_of(record),
+        name=name_of(event),
         starts_at=event.starts_at,
         ends_at=event.ends_at,
-        what=what(record),
-        answered_in=opts.count(OptType.OPT_IN),
-        answered_out=opts.count(OptType.OPT_OUT),
-        targeted=len(record.ven_ids),
-        ordered_w=sum(ordered) if ordered else None,
-        delivered_w=sum(delivered) if delivered else None,
+        what=what(event),
+        answered_in=of.opted_in,
+        answered_out=of.opted_out,
+        targeted=of.targeted,
+        ordered_w=course.ordered_w if course else None,
+        delivered_w=course.delivered_w if course else None,
     )
 
 

@@ -42,8 +42,8 @@ async def stop(shell: ShellHere, desk: DeskHere, by: By) -> Template | Redirect:
 async def _stop(
     shell: Shell, desk: Desk, *, form: Form | None = None, status: int = 200
 ) -> Template:
-    found = [one for one in await desk.events(limit=200) if one.event.status in _LIVE]
-    nodes = len({ven_id for one in found for ven_id in one.ven_ids})
+    found = [one for one in await desk.going_on() if one.event.status in _LIVE]
+    nodes = await desk.count_asked([one.event.event_id for one in found])
     first = (
         f"Stop everything: {words.several(len(found), 'event')} would be called off at "
         f"{words.several(nodes, 'node')}, now"

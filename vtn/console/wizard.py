@@ -53,7 +53,7 @@ async def show_wizard(
     """An empty wizard, or one that begins as an earlier event or a template."""
     form = empty()
     if from_:
-        form = form_of(await desk.event(from_))
+        form = form_of((await desk.outline(from_)).event)
     elif template:
         found = await desk.template(template)
         form = form_of_order(found.order)
@@ -154,6 +154,8 @@ def sentence(preview: Preview) -> str:
         unit = words.unit_for(preview.ordered_w)
         total = f", {words.power(preview.ordered_w, unit)} {unit} in all"
     whom = words.several(len(preview.ven_ids), "node")
+    if preview.opted_out:
+        whom += f" ({len(preview.opted_out):,} of them opted out)"
     return f"{asked} at {whom}{total}, from {words.moment(event.starts_at)} {until}"
 
 
@@ -165,9 +167,10 @@ async def _drafted(desk: Desk, form: Form, now: datetime) -> tuple[Event, EventO
     draft = orders.draft(order, now=now, market_context=only)
     preview = await desk.preview_event(draft)
     if form.get("share") == "all" and form.get("kind") in ("reduce", "increase"):
-        # Every VEN is asked for the whole value of a signal, so the parts are made here.
+        # Every VEN is asked for the whole value of a signal, so the parts are made here; those
+        # that have opted out beforehand carry none of it.
         part = msgspec.structs.replace(
-            order.signals[0], value=(order.signals[0].value or 0.0) / len(preview.ven_ids)
+            order.signals[0], value=(order.signals[0].value or 0.0) / preview.counted_on
         )
         order = msgspec.structs.replace(order, signals=(part,))
         draft = orders.draft(order, now=now, market_context=only)

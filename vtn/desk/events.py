@@ -20,7 +20,7 @@ from vtn.errors import Conflict, Invalid, NeedsApproval, Unknown
 from vtn.news import News
 from vtn.records import EventRecord, Repeat
 from vtn.services.office import known_ven
-from vtn.store import events, groups, line, plans, vens
+from vtn.store import events, groups, headlines, line, plans, vens
 
 STOP_WORD: Final = "STOP"
 REMEMBERED: Final = timedelta(hours=24)
@@ -99,8 +99,8 @@ class EventDesk(Room):
         stopped = []
         async with self._office.change() as (connection, news):
             await self._note(connection, by, "emergency stop", "event:*", at)
-            for found in await events.records(connection, at):
-                if found.event.status in (EventStatus.CANCELLED, EventStatus.COMPLETED):
+            for found in await headlines.going_on(connection, at):
+                if found.event.status is EventStatus.COMPLETED:
                     continue
                 current = await known_event(connection, found.event.event_id)
                 cancelled = eventbook.cancelled(current, now=at)
@@ -129,14 +129,29 @@ class EventDesk(Room):
         *,
         status: EventStatus | None = None,
         ven_id: str | None = None,
+        after: str | None = None,
         limit: int | None = None,
     ) -> list[EventRecord]:
-        """Events, the one that starts last first."""
+        """Events, the one that starts last first; so many `after` one.
+
+        Raises Unknown where that one, or the VEN, is none of ours.
+        """
         async with self._office.store.read() as connection:
             if ven_id is not None:
                 await known_ven(connection, ven_id)
+            place = None
+            if after is not None:
+                last = await events.find(connection, after)
+                if last is None:
+                    raise no_event(after)
+                place = last.starts_at, after
             return await events.records(
-                connection, self._office.now(), status=status, ven_id=ven_id, limit=limit
+                connection,
+                self._office.now(),
+                status=status,
+                ven_id=ven_id,
+                after=place,
+                limit=limit,
             )
 
     async def event(self, event_id: str) -> EventRecord:

@@ -2,23 +2,25 @@
 """The desk: what an event would be, before it is published."""
 
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
 from oadr.event import Event
-from oadr.vocabulary import EventStatus, SignalType
+from oadr.target import Target
+from oadr.vocabulary import OptType, SignalType
 from vtn import curtailment, eventbook
 from vtn.desk.aims import resolved
+from vtn.desk.checks import no_event
 from vtn.desk.room import Room
 from vtn.errors import Unknown
-from vtn.store import events, groups, measurements, vens
+from vtn.records import OptRecord
+from vtn.store import events, groups, headlines, measurements, opts, vens
 
 MOST_MEASURED: Final = 1_000
 """Of more nodes it is not looked up what they take now."""
 _NEWEST: Final = timedelta(minutes=5)
-_LOOKED_AT: Final = 200
-_LIVE: Final = (EventStatus.ACTIVE, EventStatus.NEAR, EventStatus.FAR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,13 +45,23 @@ class Preview:
     """Those that were not heard of lately."""
     overlaps: tuple[Overlap, ...]
     ordered_w: float | None
-    """Expected sum over all VENs; None where it names no power, or depends on what is not known."""
+    """Expected sum over the VENs that did not opt out beforehand.
+
+    None where it names no power, or depends on what is not known.
+    """
     taking_w: float | None
     """What those of them take now that have said so within five minutes."""
     measured: int
     """How many have."""
     too_small: tuple[str, ...] = field(default=())
     """VENs that take less now than they are asked to reduce by."""
+    opted_out: tuple[str, ...] = field(default=())
+    """VENs that opted out of some of this time beforehand, by a schedule."""
+
+    @property
+    def counted_on(self) -> int:
+        """How many VENs are asked and did not opt out beforehand; 1 at least."""
+        return max(1, len(self.ven_ids) - len(self.opted_out))
 
 
 class PreviewDesk(Room):
@@ -61,15 +73,28 @@ class PreviewDesk(Room):
         `replaces` is the event that it is a modification of.
         """
         now = self._office.now()
-        event = eventbook.drafted(draft, event_id=draft.event_id or "preview", now=now)
         async with self._office.store.read() as connection:
+            if replaces:
+                current = await events.find(connection, replaces)
+                if current is None:
+                    raise no_event(replaces)
+                event = eventbook.modified(current, draft, now=now)
+            else:
+                event = eventbook.drafted(draft, event_id=draft.event_id or "preview", now=now)
             contexts = [one.uri for one in await groups.market_contexts(connection)]
             if event.market_context not in contexts:
                 raise Unknown(f"market_context: there is no '{event.market_context}'; add it.")
             known = {one.ven_id: one for one in await vens.every(connection)}
             owners = await vens.owners(connection, event.target.resource_ids)
             targets = resolved(event.target, known, await groups.every(connection), owners)
-            others = await events.records(connection, now, limit=_LOOKED_AT)
+            others = [
+                one.event
+                for one in await headlines.going_on(connection, now)
+                if one.event.event_id != (replaces or event.event_id)
+                and eventbook.overlap(event, one.event)
+            ]
+            asked = await headlines.targeted(connection, [one.event_id for one in others])
+            out = opted_out(event, targets, await opts.schedules(connection))
             power = (
                 await measurements.read_several(
                     connection,
@@ -88,17 +113,15 @@ class PreviewDesk(Room):
                 taking[ven_id] = taking.get(ven_id, 0.0) + one.values[-1]
         overlaps = [
             Overlap(
-                event_id=one.event.event_id,
-                name=one.event.vtn_comment or one.event.event_id,
+                event_id=one.event_id,
+                name=one.vtn_comment or one.event_id,
                 ven_ids=shared,
-                refused=one.event.market_context == event.market_context,
+                refused=one.market_context == event.market_context,
             )
             for one in others
-            if one.event.status in _LIVE
-            and one.event.event_id != (replaces or event.event_id)
-            and eventbook.overlap(event, one.event)
-            and (shared := tuple(ven for ven in one.ven_ids if ven in targets))
+            if (shared := tuple(ven for ven in asked.get(one.event_id, ()) if ven in targets))
         ]
+        counted_on = tuple(ven_id for ven_id in targets if ven_id not in out)
         return Preview(
             event=event,
             ven_ids=tuple(targets),
@@ -109,11 +132,41 @@ class PreviewDesk(Room):
                 or not self.is_online(entry, now)
             ),
             overlaps=tuple(overlaps),
-            ordered_w=_expected(event, tuple(targets), taking),
+            ordered_w=_expected(event, counted_on, taking),
             taking_w=math.fsum(taking.values()) if taking else None,
             measured=len(taking),
             too_small=_too_small(event, taking),
+            opted_out=tuple(sorted(out)),
         )
+
+
+def opted_out(
+    event: Event, targets: Mapping[str, Target], schedules: Iterable[OptRecord]
+) -> set[str]:
+    """Who of these VENs has opted out of some of the event's time, by a schedule (rule 203).
+
+    A schedule for one resource counts where that resource is meant, or the VEN as a whole.
+    """
+    ends_at = event.ends_at
+    found = set()
+    for one in schedules:
+        target, context = (
+            targets.get(one.ven_id),
+            eventbook.normal_context(one.opt.market_context or ""),
+        )
+        if (
+            target is not None
+            and one.opt.opt_type is OptType.OPT_OUT
+            and context in ("", eventbook.normal_context(event.market_context))
+            and (not one.scope or not target.resource_ids or one.scope in target.resource_ids)
+            and any(
+                (ends_at is None or stretch.starts_at < ends_at)
+                and (not stretch.duration or stretch.starts_at + stretch.duration > event.starts_at)
+                for stretch in one.opt.schedule
+            )
+        ):
+            found.add(one.ven_id)
+    return found
 
 
 def _expected(event: Event, ven_ids: tuple[str, ...], taking: dict[str, float]) -> float | None:

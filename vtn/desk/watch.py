@@ -6,26 +6,29 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from oadr.event import Event
 from oadr.vocabulary import EventStatus, OptType
 from vtn import curtailment, ladder, power
+from vtn.desk.checks import no_event
 from vtn.desk.room import Room
+from vtn.desk.standing import AFTER, BEFORE, Standing
 from vtn.desk.sums import summed
 from vtn.ladder import Climber
 from vtn.power import NodeSeries, PowerOverTime
-from vtn.records import EventRecord, Series
+from vtn.records import EventRecord, Headline, Series
 from vtn.services.report import CURTAILMENT
-from vtn.store import events, measurements, opts
+from vtn.store import events, headlines, measurements, opts
 
 USAGE: Final = "TELEMETRY_USAGE"
 STATUS: Final = "TELEMETRY_STATUS"
+EFFECT: Final = "x-effect"
+"""Report type of a node's own verdict."""
 FINE_NODES: Final = 40
 """Events of more nodes are drawn from what the nodes report each minute, not from readings."""
 FINE_SPAN: Final = timedelta(hours=2)
-BEFORE: Final = timedelta(minutes=15)
-AFTER: Final = timedelta(minutes=5)
 NEWEST: Final = timedelta(minutes=5)
 """What a node said longer ago is not how it is now."""
 _WATTS = ("W", "J/s")
@@ -83,21 +86,49 @@ class WatchDesk(Room):
             silent_ids=tuple(sorted(silent)[:most]),
         )
 
-    async def recent_events(self, since: datetime, *, limit: int = 100) -> list[EventRecord]:
-        """Events that are not over, or ended after `since`; the one that starts last first."""
+    async def headlines(
+        self, *, status: EventStatus | None = None, skip: int = 0, limit: int
+    ) -> list[Headline]:
+        """Events in a list, the one that starts last first."""
         async with self._office.store.read() as connection:
-            found = await events.records(connection, self._office.now(), limit=limit)
-        return [
-            one
-            for one in found
-            if one.event.status is not EventStatus.CANCELLED
-            and (one.event.ends_at is None or one.event.ends_at > since)
-        ]
+            return await headlines.page(
+                connection, self._office.now(), status=status, skip=skip, limit=limit
+            )
 
-    async def events_between(self, starts_at: datetime, ends_at: datetime) -> list[EventRecord]:
+    async def headline(self, event_id: str) -> Headline:
+        """Raises Unknown."""
+        async with self._office.store.read() as connection:
+            found = await headlines.find(connection, event_id, self._office.now())
+        if found is None:
+            raise no_event(event_id)
+        return found
+
+    async def going_on(self, *, since: datetime | None = None) -> list[Headline]:
+        """Events that are not cancelled, and not over at `since` (now); the last to start first."""
+        async with self._office.store.read() as connection:
+            return await headlines.going_on(connection, self._office.now(), since=since)
+
+    async def count_asked(self, event_ids: Sequence[str]) -> int:
+        """How many VENs these events are for, each VEN once."""
+        async with self._office.store.read() as connection:
+            return await headlines.count_asked(connection, event_ids)
+
+    async def events_between(self, starts_at: datetime, ends_at: datetime) -> list[Headline]:
         """Events that start in [starts_at, ends_at)."""
         async with self._office.store.read() as connection:
-            return await events.starting(connection, self._office.now(), starts_at, ends_at)
+            return await headlines.starting(connection, self._office.now(), starts_at, ends_at)
+
+    async def outline(self, event_id: str) -> EventRecord:
+        """An event with its history, and without its VENs. Raises Unknown."""
+        async with self._office.store.read() as connection:
+            found = await events.outline(connection, event_id, self._office.now())
+        if found is None:
+            raise no_event(event_id)
+        return found
+
+    def standing(self, event_id: str) -> Standing:
+        """How an event stands at very many VENs; it is empty until it was refreshed."""
+        return Standing(self._office, event_id, self.is_online)
 
     async def event_opts(self, event_id: str) -> dict[str, str]:
         """VEN -> the reason it gave for its opt to this event."""
@@ -121,13 +152,19 @@ class WatchDesk(Room):
 
     async def event_power(self, record: EventRecord) -> PowerOverTime:
         """From a quarter of an hour before the event until now or a little after it."""
-        now, event = self._office.now(), record.event
+        first, last = self.power_span(record.event)
+        fine = len(record.ven_ids) <= FINE_NODES and last - first <= FINE_SPAN.total_seconds()
+        starts_at, ends_at = (datetime.fromtimestamp(at, UTC) for at in (first, last))
+        return await self.power_of(record, starts_at, ends_at, step_s=4.0 if fine else 60.0)
+
+    def power_span(self, event: Event) -> tuple[float, float]:
+        """Of what time the power is of interest, by now; epoch seconds."""
+        now = self._office.now()
         starts_at = event.starts_at - BEFORE
         ends_at = min(now, event.ends_at + AFTER) if event.ends_at else now
         if ends_at <= starts_at:
             starts_at, ends_at = now - BEFORE, now
-        fine = len(record.ven_ids) <= FINE_NODES and ends_at - starts_at <= FINE_SPAN
-        return await self.power_of(record, starts_at, ends_at, step_s=4.0 if fine else 60.0)
+        return starts_at.timestamp(), ends_at.timestamp()
 
     async def ladder(self, record: EventRecord) -> list[Climber]:
         """Every VEN of an event, those that need attention first."""
@@ -174,6 +211,7 @@ class WatchDesk(Room):
                         event.starts_at,
                         baseline=parts.baseline,
                         deviation=parts.deviation,
+                        effect=parts.effect,
                         statuses=[
                             one for one in heard.get(ven_id, ()) if one.point.report_name == STATUS
                         ],
@@ -206,6 +244,7 @@ class _Parts:
     measured: Series | None
     baseline: Series | None
     deviation: Series | None
+    effect: Series | None
 
 
 def _parts(ven_id: str, several: Sequence[Series], record: EventRecord) -> _Parts:
@@ -223,8 +262,12 @@ def _parts(ven_id: str, several: Sequence[Series], record: EventRecord) -> _Part
         ]
         return summed(ven_id, found) if found else None
 
+    effects = [one for one in several if one.point.report_type == EFFECT]
     return _Parts(
-        chosen(USAGE, None), chosen(CURTAILMENT, "baseline"), chosen(CURTAILMENT, "deviation")
+        chosen(USAGE, None),
+        chosen(CURTAILMENT, "baseline"),
+        chosen(CURTAILMENT, "deviation"),
+        effects[0] if effects else None,
     )
 
 

@@ -35,6 +35,7 @@ MOST_MISSED: Final = 500
 """Who has missed more reloads the page."""
 MOST_STREAMS: Final = 200
 _MOST_WAITING: Final = 200
+_EVENT: Final = "event:"
 
 
 class Stream:
@@ -83,6 +84,7 @@ class Feed:
         self._seen: deque[int] = deque(maxlen=4 * AGAIN)
         self._heard_until: datetime | None = None
         self._events_at: datetime | None = None
+        self._events_wanted: set[str] = set()
         self._ven_events: dict[str, list[str]] = {}
         self.closed = False
         """The VTN stops: every stream ends."""
@@ -183,12 +185,21 @@ class Feed:
         )
 
     async def _events_of(self) -> dict[str, list[str]]:
-        """The events that each VEN is in, looked up every few seconds."""
+        """The events that each VEN is in and somebody looks at, looked up every few seconds."""
         now = self._office.now()
-        if self._events_at is None or now - self._events_at > timedelta(seconds=5):
-            async with self._office.store.read() as connection:
-                self._ven_events = await events.live_targets(connection, now)
-            self._events_at = now
+        wanted = {
+            topic.removeprefix(_EVENT)
+            for stream in self._streams
+            for topic in stream.topics
+            if topic.startswith(_EVENT)
+        }
+        is_old = self._events_at is None or now - self._events_at > timedelta(seconds=5)
+        if is_old or wanted != self._events_wanted:
+            self._ven_events = {}
+            if wanted:
+                async with self._office.store.read() as connection:
+                    self._ven_events = await events.live_targets(connection, now, wanted)
+            self._events_at, self._events_wanted = now, wanted
         return self._ven_events
 
     def _tell(self, change: Change) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.event import Event, EventResponse
@@ -295,16 +295,41 @@ async def record(connection: AsyncConnection, event_id: str, now: datetime) -> E
     return found[0] if found else None
 
 
+async def progress(
+    connection: AsyncConnection, event_id: str, ven_ids: Sequence[str]
+) -> tuple[dict[str, Delivery], dict[str, EventAnswer]]:
+    """How far an event has come to some of its VENs, and what they have answered."""
+    rows = await connection.execute(
+        select(EventTargetRow.__table__).where(
+            EventTargetRow.event_id == event_id, EventTargetRow.ven_id.in_(list(ven_ids))
+        )
+    )
+    answers = await latest_answers(connection, [event_id], ven_ids)
+    return {row.ven_id: _delivery(row) for row in rows}, answers.get(event_id, {})
+
+
+async def outline(connection: AsyncConnection, event_id: str, now: datetime) -> EventRecord | None:
+    """A record with its history, but without the VENs: they may be very many."""
+    found = await _records(connection, [event_id], now, with_vens=False)
+    return found[0] if found else None
+
+
 async def records(
     connection: AsyncConnection,
     now: datetime,
     *,
     status: EventStatus | None = None,
     ven_id: str | None = None,
+    after: tuple[datetime, str] | None = None,
     limit: int | None = None,
 ) -> list[EventRecord]:
-    """Events, the one that starts last first."""
-    query = select(EventVersionRow.event_id, EventVersionRow.document).join(EventRow, _is_current())
+    """Events, the one that starts last first; so many `after` the one that starts then."""
+    query = (
+        select(EventVersionRow.event_id, EventVersionRow.document, EventRow.starts_at)
+        .join(EventRow, _is_current())
+        .order_by(EventRow.starts_at.desc(), EventRow.event_id)
+        .limit(limit)
+    )
     if ven_id is not None:
         query = query.join(
             EventTargetRow,
@@ -315,17 +340,30 @@ async def records(
         ).where(EventTargetRow.ven_id == ven_id)
     if status is EventStatus.CANCELLED:
         query = query.where(EventRow.cancelled)
-    elif status not in (None, EventStatus.COMPLETED):
+    elif status is EventStatus.COMPLETED:
+        query = query.where(EventRow.cancelled.is_(False), EventRow.starts_at <= now)
+    elif status is not None:
         query = query.where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
-    if status is None and limit is not None:
-        query = query.limit(limit)
-    rows = await connection.execute(query.order_by(EventRow.starts_at.desc(), EventRow.event_id))
-    wanted = [
-        event_id
-        for event_id, document in rows
-        if status is None or status_at(decode(document, Event), now) is status
-    ]
-    return await _records(connection, wanted[:limit], now)
+    wanted: list[str] = []
+    while True:
+        page = (await connection.execute(_following(query, after))).all()
+        wanted += [
+            row.event_id
+            for row in page
+            if status is None or status_at(decode(row.document, Event), now) is status
+        ]
+        if limit is None or len(page) < limit or len(wanted) >= limit:
+            return await _records(connection, wanted[:limit], now)
+        after = page[-1].starts_at, page[-1].event_id
+
+
+def _following(query: Select[Any], after: tuple[datetime, str] | None) -> Select[Any]:
+    """What follows on an event that starts then."""
+    if after is None:
+        return query
+    at, event_id = after
+    with_it = and_(EventRow.starts_at == at, EventRow.event_id > event_id)
+    return query.where(or_(EventRow.starts_at < at, with_it))
 
 
 async def starting(
@@ -351,12 +389,17 @@ async def live_statuses(connection: AsyncConnection, now: datetime) -> list[Even
     return [status_at(decode(document, Event), now) for document in documents]
 
 
-async def live_targets(connection: AsyncConnection, now: datetime) -> dict[str, list[str]]:
-    """Of each VEN the events it is in that are not over at `now`."""
+async def live_targets(
+    connection: AsyncConnection, now: datetime, event_ids: Collection[str]
+) -> dict[str, list[str]]:
+    """Of each VEN those of these events it is in that are not over at `now`."""
     query = (
         select(EventTargetRow.ven_id, EventTargetRow.event_id)
         .join(EventRow, EventRow.event_id == EventTargetRow.event_id)
-        .where(or_(EventRow.over_at.is_(None), EventRow.over_at > now))
+        .where(
+            EventRow.event_id.in_(list(event_ids)),
+            or_(EventRow.over_at.is_(None), EventRow.over_at > now),
+        )
     )
     found: dict[str, list[str]] = {}
     for ven_id, event_id in await connection.execute(query):
@@ -420,7 +463,11 @@ def _booking(row: Sequence[Any]) -> Booking:
 
 
 async def _records(
-    connection: AsyncConnection, event_ids: Sequence[str], now: datetime
+    connection: AsyncConnection,
+    event_ids: Sequence[str],
+    now: datetime,
+    *,
+    with_vens: bool = True,
 ) -> list[EventRecord]:
     """The records of these events, in this order; unknown ones are left out."""
     if not event_ids:
@@ -442,20 +489,15 @@ async def _records(
     ):
         history.setdefault(event_id, []).append(decode(document, Event))
     deliveries: dict[str, dict[str, Delivery]] = {}
-    for row in await connection.execute(
-        select(EventTargetRow.__table__)
-        .where(EventTargetRow.event_id.in_(event_ids))
-        .order_by(EventTargetRow.ven_id)
-    ):
-        deliveries.setdefault(row.event_id, {})[row.ven_id] = Delivery(
-            ven_id=row.ven_id,
-            handed_modification=row.handed_modification,
-            handed_at=row.handed_at,
-            attempts=row.attempts,
-            acknowledged_modification=row.acknowledged_modification,
-            withdrawn=row.withdrawn_modification is not None,
-        )
-    answers = await _answers(connection, event_ids)
+    answers: dict[str, dict[str, EventAnswer]] = {}
+    if with_vens:
+        for row in await connection.execute(
+            select(EventTargetRow.__table__)
+            .where(EventTargetRow.event_id.in_(event_ids))
+            .order_by(EventTargetRow.ven_id)
+        ):
+            deliveries.setdefault(row.event_id, {})[row.ven_id] = _delivery(row)
+        answers = await latest_answers(connection, event_ids)
     return [
         EventRecord(
             event=as_of(history[event_id][-1], now),
@@ -473,12 +515,27 @@ async def _records(
     ]
 
 
-async def _answers(
-    connection: AsyncConnection, event_ids: Sequence[str]
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        ven_id=row.ven_id,
+        handed_modification=row.handed_modification,
+        handed_at=row.handed_at,
+        attempts=row.attempts,
+        acknowledged_modification=row.acknowledged_modification,
+        withdrawn=row.withdrawn_modification is not None,
+    )
+
+
+async def latest_answers(
+    connection: AsyncConnection,
+    event_ids: Sequence[str],
+    ven_ids: Collection[str] | None = None,
 ) -> dict[str, dict[str, EventAnswer]]:
-    """The latest answer of each VEN to each event, as its opts for the event overrule it (206)."""
+    """By eventID and venID, as a VEN's opts for the event overrule it (206); None is every VEN."""
     found: dict[str, dict[str, EventAnswer]] = {}
     responses = select(ResponseRow.__table__).where(ResponseRow.event_id.in_(event_ids))
+    if ven_ids is not None:
+        responses = responses.where(ResponseRow.ven_id.in_(list(ven_ids)))
     for row in await connection.execute(responses.order_by(ResponseRow.number)):
         found.setdefault(row.event_id, {})[row.ven_id] = EventAnswer(
             ven_id=row.ven_id,
@@ -490,6 +547,8 @@ async def _answers(
         )
     for one in reversed(await opts.of_events(connection, event_ids)):
         assert one.opt.event is not None
+        if ven_ids is not None and one.ven_id not in ven_ids:
+            continue
         by_ven = found.setdefault(one.opt.event.event_id, {})
         by_ven[one.ven_id] = _overruled(by_ven.get(one.ven_id), one)
     return found

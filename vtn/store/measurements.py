@@ -4,6 +4,7 @@
 import asyncio
 from array import array
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, select, tuple_, update
@@ -153,6 +154,45 @@ async def read_several(
         return [_unpacked(point, rows, starts_at, ends_at) for point, rows in found.values()]
 
     return await asyncio.to_thread(unpacked)
+
+
+async def blocks_of(
+    connection: AsyncConnection,
+    ven_ids: Sequence[str],
+    report_name: str,
+    starts_at: float,
+    ends_at: float,
+) -> list[tuple[int, str, str, tuple[str, ...], int, bytes]]:
+    """Every block that begins in [starts_at, ends_at) of this report of these VENs, as it is kept.
+
+    (number of the series, venID, report type, resources, start, vtn.blocks.pack)
+    """
+    rows = await connection.execute(
+        select(
+            SeriesRow.number,
+            SeriesRow.ven_id,
+            SeriesRow.report_type,
+            SeriesRow.resource_ids,
+            BlockRow.starts_at,
+            BlockRow.samples,
+        )
+        .join(BlockRow, SeriesRow.number == BlockRow.series)
+        .where(
+            SeriesRow.ven_id.in_(ven_ids),
+            SeriesRow.report_name == report_name,
+            BlockRow.starts_at >= starts_at,
+            BlockRow.starts_at < ends_at,
+        )
+    )
+    return [
+        (number, ven_id, kind, _resources(resources), start, packed)
+        for number, ven_id, kind, resources, start, packed in rows
+    ]
+
+
+@lru_cache(maxsize=1024)
+def _resources(text: str) -> tuple[str, ...]:
+    return decode(text, tuple[str, ...])
 
 
 def _unpacked(

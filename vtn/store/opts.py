@@ -83,6 +83,11 @@ async def of_events(connection: AsyncConnection, event_ids: Collection[str]) -> 
     return await _read(connection, OptRow.event_id.in_(list(event_ids)), OptRow.ended_at.is_(None))
 
 
+async def schedules(connection: AsyncConnection) -> list[OptRecord]:
+    """Every schedule in force, of all VENs, newest first."""
+    return await _read(connection, OptRow.event_id.is_(None), OptRow.ended_at.is_(None))
+
+
 async def cancel(connection: AsyncConnection, ven_id: str, opt_id: str, *, at: datetime) -> None:
     """End every schedule under the optID (rule 204)."""
     await connection.execute(

@@ -284,7 +284,9 @@ async def test_two_operators_cannot_overwrite_each_other(house, clock):
     assert page.status_code == 409
     assert "somebody else changed it" in page.text
     assert 'value="60"' in page.text
-    good = await sent(client, "/events/peak-1/modify", **{**form, "modification": "1"})
+    form["modification"] = "1"
+    seen = previewed(await sent(client, "/events/peak-1/modify", step="preview", **form))
+    good = await sent(client, "/events/peak-1/modify", step="publish", previewed=seen, **form)
     assert good.status_code == 303
     assert (await house.desk.event(record.event.event_id)).event.modification_number == 2
 
