@@ -1,7 +1,7 @@
 import base64
 import contextlib
+import functools
 import hashlib
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -35,15 +35,15 @@ class Party:
     certificate: bytes
     key_pem: bytes = field(repr=False)
 
-    @property
+    @functools.cached_property
     def key(self):
         return serialization.load_pem_private_key(self.key_pem, None)
 
-    @property
+    @functools.cached_property
     def signer(self) -> Signer:
         return Signer(self.certificate, self.key_pem)
 
-    @property
+    @functools.cached_property
     def verifier(self) -> Verifier:
         return Verifier(self.certificate)
 
@@ -592,10 +592,8 @@ def test_thousands_of_references_are_refused_before_any_work(monkeypatch) -> Non
     root = oadr.checked(body)
     monkeypatch.setattr(signature, "_canonical", never)
     monkeypatch.setattr(signature, "_read_reference", never)
-    began = time.perf_counter()
     with pytest.raises(errors.BadSignature, match="just: CanonicalizationMethod"):
         ECC.verifier.verify(root)
-    assert time.perf_counter() - began < 0.1
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -712,20 +710,33 @@ FLOOD = " ".join(f"xmlns:x{number}='urn:{number}'" for number in range(40_000))
 
 
 @pytest.mark.parametrize(
-    "flooded",
+    ("flooded", "done_before"),
     [
-        {"skip": "b", "body": BODY.replace("<oadrPoll", f"<oadrPoll {FLOOD}")},
-        {"value": False, "declared": f"xmlns:ds='{DS}' {FLOOD}"},
+        (
+            {"skip": "b", "body": BODY.replace("<oadrPoll", f"<oadrPoll {FLOOD}")},
+            ["SignedInfo", "SignatureProperty"],
+        ),
+        ({"value": False, "declared": f"xmlns:ds='{DS}' {FLOOD}"}, []),
     ],
     ids=["in the body", "in the signature"],
 )
-def test_a_flood_of_namespaces_is_refused_at_once(flooded) -> None:
+def test_a_flood_of_namespaces_is_refused_before_any_work(
+    monkeypatch, flooded, done_before
+) -> None:
     body = made(algorithm=INCLUSIVE, c14n=INCLUSIVE, **flooded)
-    began = time.perf_counter()
+    canonicalised = []
+
+    def seen(element, *, method="xml", **how):
+        if method == "c14n":
+            canonicalised.append(etree.QName(element).localname)
+        return as_it_is(element, method=method, **how)
+
+    as_it_is = etree.tostring
+    monkeypatch.setattr(etree, "tostring", seen)
 
     assert "32 namespaces" in refused(body)
 
-    assert time.perf_counter() - began < 0.5
+    assert canonicalised == done_before
 
 
 def test_a_stranger_cannot_make_us_canonicalise_a_body(monkeypatch) -> None:

@@ -109,12 +109,18 @@ class FakeNode:
         self.lost = frozenset()
         self.delivered = 0
         self.steps = []
+        self.on_disk = []
         self.asked_of = set()
 
     def set_clock(self, by_s):
         """The machine's clock is set; the rows taken before keep the instants they were given."""
         self.steps.append((self.newest, by_s))
         self.clock.step(by_s)
+
+    def begin_anew(self, earlier_rows):
+        """The ring is a new one: the same ticks bear lower numbers now."""
+        self.first += earlier_rows
+        self.on_disk.clear()
 
     def row(self, row_id):
         set_by_s = sum(by_s for last_before, by_s in self.steps if row_id > last_before)
@@ -144,7 +150,8 @@ class FakeNode:
         self.asked_of.add(meter)
         await asyncio.sleep(0)
         start, end = starts_at.timestamp(), ends_at.timestamp()
-        ids = [i for i in range(1, self.newest + 1) if start <= self.row(i)[1] < end]
+        self.on_disk += [self.row(i)[1] for i in range(len(self.on_disk) + 1, self.newest + 1)]
+        ids = [i for i, at in enumerate(self.on_disk, start=1) if start <= at < end]
         return self._readings(ids, 0)
 
     async def curtailment(self, event_id):

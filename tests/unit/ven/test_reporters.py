@@ -23,6 +23,7 @@ from tests.unit.ven.requests import (
 from tests.unit.ven.rooms import Ven
 from ven import telemetry
 from ven.reporters import HISTORY_ROWS
+from ven.state import State
 
 
 class Sent:
@@ -144,6 +145,27 @@ async def test_an_outage_of_an_hour_is_made_good_and_live_readings_do_not_wait_f
     )
     assert len([at for at in live if at < drained]) > 15  # some came while the rest was owed
     assert ven.state.requests()["u"].spool.spans == ()
+
+
+@pytest.mark.parametrize("is_event_on", [False, True])
+async def test_after_a_power_cut_a_quarter_of_an_hour_may_come_twice_near_an_event_nothing(
+    ven, is_event_on
+):
+    start = ven.clock.now()
+    if is_event_on:
+        ven.state.put_event(known(event(starts_at=start, length_s=900)))
+    sent = Sent(ven)
+    request = usage_request(start=start)
+    await ven.serve(ven.force(request), seconds=600, request=request)
+    cut = State.peek(ven.settings.ven.state)  # what the card has
+    spool = cut.requests()["u"].spool
+    cut.close()
+    ven.state.put_request(replace(ven.state.requests()["u"], spool=spool))
+    await ven.serve(ven.make(request), seconds=300, request=request)
+
+    assert every_four(sent.seconds)
+    twice = len(sent.arrivals) - len(sent.seconds)
+    assert twice == 0 if is_event_on else 0 < twice <= 225
 
 
 async def test_a_restart_goes_on_where_the_vtn_acknowledged(ven):
@@ -460,7 +482,7 @@ async def test_a_ring_made_anew_is_noticed(ven):
     ven.node.status = _status("boot-1")
     reporter = ven.force(request)
     await ven.serve(reporter, seconds=180, request=request)
-    ven.node.first += 1000  # the same ticks bear low numbers now
+    ven.node.begin_anew(1000)
     ven.node.status = _status("boot-2")
     await ven.serve(reporter, seconds=300, request=request)
 
