@@ -111,7 +111,7 @@ class UsageReporter:
             found = await self._reporting.node.span(start, end, meter=self._meter)
             if found.ids:
                 spool = Spool(after=found.ids[0] - 1)
-                self._reporting.state.put_request(replace(in_force, spool=spool))
+                self._reporting.note(replace(in_force, spool=spool))
                 return
             start = end
         await self._say_that_there_is_nothing(in_force)
@@ -136,7 +136,7 @@ class UsageReporter:
             )
             self._at_hand.clear()
             spool = Spool(after=found.ids[0] - 1)
-            self._reporting.state.put_request(replace(in_force, spool=spool))
+            self._reporting.note(replace(in_force, spool=spool))
 
     async def _fetch(self) -> None:
         in_force = self._reporting.in_force(self._request)
@@ -177,7 +177,7 @@ class UsageReporter:
         if not live:
             return False
         spool = in_force.spool.leave_behind(min(live))
-        self._reporting.state.put_request(replace(in_force, spool=spool))
+        self._reporting.note(replace(in_force, spool=spool))
         self._at_hand.clear()
         log.info("backlog", request=self._request.report_request_id, owed=spool.spans)
         return True
@@ -277,7 +277,7 @@ class UsageReporter:
         if done or in_force.ending:
             self._reporting.finish(self._request)
         else:
-            self._reporting.state.put_request(in_force)
+            self._reporting.note(in_force)
 
     def _to_send(self, pace: Pace, *, before: float = math.inf) -> list[Row]:
         """What is at hand within the report interval; of aggregates only those that are whole."""
@@ -328,7 +328,7 @@ class UsageReporter:
                 if after.ending or pace.is_done(after.sent):
                     self._reporting.finish(self._request)
                 else:
-                    self._reporting.state.put_request(after)
+                    self._reporting.note(after)
 
     async def _send(self, rows: Sequence[Row]) -> None:
         length = timedelta(seconds=self._length_s)
@@ -376,7 +376,7 @@ def _minding_clock(reporting: Reporting, in_force: InForce) -> InForce:
         return in_force
     log.warning("clock_was_set_back", request=in_force.request_id, periods=in_force.sent - sent)
     rewound = replace(in_force, sent=sent)
-    reporting.state.put_request(rewound)
+    reporting.note(rewound)
     return rewound
 
 
@@ -414,7 +414,7 @@ class StatusReporter:
         if current.ending or pace.is_done(periods):
             self._reporting.finish(self._request)
             return
-        self._reporting.state.put_request(replace(current, sent=periods))
+        self._reporting.note(replace(current, sent=periods))
         until = pace.start + periods * pace.back_s
         before = [change for change in self._changes if change[0] <= until]
         self._changes = [*before[-1:], *(c for c in self._changes if c[0] > until)]
@@ -562,7 +562,7 @@ class HistoryReporter:
         if is_last or current.ending:
             self._reporting.finish(self._request)
         else:
-            self._reporting.state.put_request(replace(current, last_row_at=rows[-1].starts_at))
+            self._reporting.note(replace(current, last_row_at=rows[-1].starts_at))
 
     async def _next_rows(self, in_force: InForce) -> tuple[list[Row], bool]:
         """At most one report's rows, and whether they are the last."""
@@ -630,4 +630,4 @@ class MetadataReporter:
         if current.ending or pace.is_done(periods):
             self._reporting.finish(self._request)
         else:
-            self._reporting.state.put_request(replace(current, sent=periods))
+            self._reporting.note(replace(current, sent=periods))

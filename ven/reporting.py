@@ -308,6 +308,10 @@ class Reporting:
             with self.state.transaction():
                 self._outbox.put(ServiceName.REPORT, self.take_cancel(updated.cancel))
 
+    def note(self, in_force: InForce) -> None:
+        """How far a request has been served; near an event on the disk at once, else in time."""
+        self.state.put_request(in_force, may_wait=not self.desk.is_moving())
+
     def finish(self, request: ReportRequest) -> None:
         """The request has been served to its end."""
         self.state.drop_request(request.report_request_id)

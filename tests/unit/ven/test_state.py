@@ -12,7 +12,7 @@ from tests.unit.ven.makers import START, distribute, event, known, price, signal
 from tests.unit.ven.requests import curtailment_request, usage_request
 from ven.errors import StateFault
 from ven.spool import Spool
-from ven.state import _SCHEMA, RESERVE_BYTES, InForce, Registration, State
+from ven.state import _SCHEMA, PROGRESS_S, RESERVE_BYTES, InForce, Registration, State
 
 REGISTRATION = Registration(
     registration_id="0042",
@@ -95,6 +95,55 @@ def test_what_is_read_from_memory_is_what_is_on_disk(state, path):
     in_memory = state.events(), state.requests()
 
     assert in_memory == tuple(reopened(state, path)[index] for index in (1, 3))
+
+
+def on_disk(path):
+    peeked = State.peek(path)
+    try:
+        return peeked.requests()
+    finally:
+        peeked.close()
+
+
+def test_progress_may_wait_for_the_disk_a_quarter_of_an_hour_and_no_longer(path, clock):
+    state = State.open(path, monotonic=clock.monotonic)
+    taken = InForce(request=usage_request(), taken_at=START, spool=Spool(after=1))
+    other = InForce(request=usage_request("other"), taken_at=START, sent=1)
+    state.put_request(taken)
+    state.put_request(other)
+    state.put_request(replace(taken, sent=1), may_wait=True)  # the first for long
+    assert on_disk(path)["u"].sent == 1
+
+    far = replace(taken, spool=Spool(after=9), last_row_at=36.0, sent=2)
+    state.put_request(far, may_wait=True)
+    state.put_request(replace(other, sent=3), may_wait=True)
+    assert state.requests()["u"] == far
+    assert on_disk(path)["u"].sent == 1
+    clock.advance(PROGRESS_S)
+    state.put_request(replace(far, sent=3), may_wait=True)
+
+    assert on_disk(path) == state.requests()
+    assert on_disk(path)["other"].sent == 3
+    state.put_request(replace(far, sent=4), may_wait=True)
+    state.close()
+    assert on_disk(path)["u"].sent == 4
+
+
+def test_what_is_more_than_progress_or_may_not_wait_is_on_the_disk_at_once(state, path):
+    taken = InForce(request=usage_request(), taken_at=START)
+    state.put_request(taken, may_wait=True)
+    assert on_disk(path)["u"] == taken
+    state.put_request(replace(taken, sent=1), may_wait=True)
+    state.put_request(replace(taken, sent=2), may_wait=True)
+
+    state.put_request(replace(taken, sent=3))
+    assert on_disk(path)["u"].sent == 3
+    state.put_request(replace(taken, sent=4), may_wait=True)
+    state.put_request(replace(taken, sent=4, ending=True), may_wait=True)
+    assert on_disk(path)["u"].ending
+    state.put_request(replace(taken, sent=5, ending=True), may_wait=True)
+    state.drop_request("u")
+    assert on_disk(path) == {}
 
 
 def fail_half_way(state):
