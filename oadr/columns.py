@@ -7,13 +7,13 @@ column "E"      7.1       7.2      7.2   ...
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, TypeVar
 
 from lxml import etree
 
+from doorway.values import value
 from oadr.codec import (
     FLOAT,
     NAMESPACES,
@@ -33,7 +33,7 @@ from oadr.moments import read_duration, read_instant, write_duration, write_inst
 from oadr.vocabulary import DataQuality
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class LoadControl:
     """One aspect of a load's control state."""
 
@@ -43,7 +43,7 @@ class LoadControl:
     normal: float | None = maybe("oadr:oadrNormal")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ResourceStatus:
     """The payload of TELEMETRY_STATUS (rules 331 and 334)."""
 
@@ -59,7 +59,7 @@ Value = float | ResourceStatus
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Column:
     """What one point (rID) says in each interval. All sequences are as long as the report's.
 
@@ -74,7 +74,7 @@ class Column:
     accuracy: tuple[float | None, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Intervals:
     """The intervals of one report, ascending (rule 314); half open.
 

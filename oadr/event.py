@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiEvent: what is asked of a VEN, when, and how it answers."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from doorway.values import value
 from oadr.codec import EMPTY, RESPONSE_CODE, URI, Word, at, many, maybe, some
 from oadr.messages import message
 from oadr.response import EiResponse
@@ -12,7 +12,7 @@ from oadr.units import UNIT, Unit
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired, SignalName, SignalType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SignalInterval:
     """One step of a signal or a baseline; zero duration is open-ended (rule 47)."""
 
@@ -24,7 +24,7 @@ class SignalInterval:
     value: float = at("ei:signalPayload/ei:payloadFloat/ei:value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Signal:
     """What is asked: a level, a set-point, a price ... over consecutive intervals."""
 
@@ -39,7 +39,7 @@ class Signal:
     current_value: float | None = maybe("ei:currentValue/ei:payloadFloat/ei:value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Baseline:
     """What the VTN expects without the event."""
 
@@ -52,7 +52,7 @@ class Baseline:
     unit: Unit | None = maybe("emix:itemBase", UNIT)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Event:
     """One oadrEvent: the eiEvent and whether an answer to it is wanted."""
 
@@ -111,7 +111,7 @@ class Event:
 
 
 @message("oadr:oadrRequestEvent")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RequestEvent:
     """A VEN asks for all its events (rule 23)."""
 
@@ -121,7 +121,7 @@ class RequestEvent:
 
 
 @message("oadr:oadrDistributeEvent")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class DistributeEvent:
     """All events a VEN should know (rule 50): what is not in it is no more (rule 61)."""
 
@@ -131,7 +131,7 @@ class DistributeEvent:
     events: tuple[Event, ...] = many("oadr:oadrEvent")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class EventResponse:
     """The answer to one event in one modification."""
 
@@ -145,7 +145,7 @@ class EventResponse:
 
 
 @message("oadr:oadrCreatedEvent")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreatedEvent:
     """A VEN opts in or out of events."""
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiOpt: when a VEN is available, and answers to an event that differ by resource."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from doorway.values import value
 from oadr.codec import URI, Word, at, many, maybe
 from oadr.messages import message
 from oadr.response import EiResponse
@@ -11,7 +11,7 @@ from oadr.target import Target
 from oadr.vocabulary import OptReason, OptType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Availability:
     """One stretch of an opt schedule (rule 200); zero duration is open-ended (rule 210)."""
 
@@ -19,14 +19,14 @@ class Availability:
     duration: timedelta = at("xcal:properties/xcal:duration/xcal:duration")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class QualifiedEvent:
     event_id: str = at("ei:eventID")
     modification_number: int = at("ei:modificationNumber")
 
 
 @message("oadr:oadrCreateOpt")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreateOpt:
     """An opt schedule, or the opt for resources of one event (rule 206)."""
 
@@ -45,14 +45,14 @@ class CreateOpt:
 
 
 @message("oadr:oadrCreatedOpt")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreatedOpt:
     response: EiResponse = at("ei:eiResponse")
     opt_id: str = at("ei:optID")
 
 
 @message("oadr:oadrCancelOpt")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CancelOpt:
     request_id: str = at("pyld:requestID")
     opt_id: str = at("ei:optID")
@@ -60,7 +60,7 @@ class CancelOpt:
 
 
 @message("oadr:oadrCanceledOpt")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CanceledOpt:
     response: EiResponse = at("ei:eiResponse")
     opt_id: str | None = maybe("ei:optID")

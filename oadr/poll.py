@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """OadrPoll, and the bare oadrResponse."""
 
-from dataclasses import dataclass
-
+from doorway.values import value
 from oadr.codec import at, maybe
 from oadr.messages import message
 from oadr.response import EiResponse
 
 
 @message("oadr:oadrPoll")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Poll:
     """A pull VEN asks for whatever waits for it (rule 500)."""
 
@@ -17,7 +16,7 @@ class Poll:
 
 
 @message("oadr:oadrResponse")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Response:
     """The answer to what has no answer of its own, and to a poll when nothing waits."""
 

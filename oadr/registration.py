@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiRegisterParty: who takes part, and how they talk."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 
+from doorway.values import value
 from oadr.codec import at, many, maybe, some
 from oadr.messages import message
 from oadr.response import EiResponse
 from oadr.vocabulary import ProfileName, ServiceName, TransportName
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Profile:
     """A profile a VTN offers, with its transports."""
 
@@ -20,7 +20,7 @@ class Profile:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Info:
     """A key and a value of service-specific information or of an extension."""
 
@@ -28,26 +28,26 @@ class Info:
     value: str = at("oadr:oadrValue")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ServiceInfo:
     service: ServiceName = at("oadr:oadrServiceName")
     infos: tuple[Info, ...] = some("oadr:oadrInfo")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Extension:
     name: str = at("oadr:oadrExtensionName")
     infos: tuple[Info, ...] = many("oadr:oadrInfo")
 
 
 @message("oadr:oadrQueryRegistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class QueryRegistration:
     request_id: str = at("pyld:requestID")
 
 
 @message("oadr:oadrCreatePartyRegistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreatePartyRegistration:
     """A VEN registers; with both IDs it re-registers (rule 402)."""
 
@@ -64,7 +64,7 @@ class CreatePartyRegistration:
 
 
 @message("oadr:oadrCreatedPartyRegistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreatedPartyRegistration:
     """What the VTN offers, and the IDs it gave (rules 403 and 404)."""
 
@@ -79,7 +79,7 @@ class CreatedPartyRegistration:
 
 
 @message("oadr:oadrCancelPartyRegistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CancelPartyRegistration:
     """Either side ends the registration; the other forgets everything about it (rule 407)."""
 
@@ -89,7 +89,7 @@ class CancelPartyRegistration:
 
 
 @message("oadr:oadrCanceledPartyRegistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CanceledPartyRegistration:
     response: EiResponse = at("ei:eiResponse")
     registration_id: str | None = maybe("ei:registrationID")
@@ -97,7 +97,7 @@ class CanceledPartyRegistration:
 
 
 @message("oadr:oadrRequestReregistration")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RequestReregistration:
     """The VTN asks a VEN to register again, keeping its IDs."""
 

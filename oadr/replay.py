@@ -12,10 +12,10 @@ come again, even when the clock is set. One message costs the same however many 
 import hashlib
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from doorway.values import value
 from oadr.errors import NonceMemoryFull, ReplayedMessage, StaleMessage
 
 WINDOW = timedelta(seconds=60)
@@ -26,7 +26,7 @@ _FORGET_S = 1.0
 """How often the store is to forget: a minute of two thousand a second at once would hold up all."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Nonce:
     """What ReplayProtect says of one verified message, and whose it is."""
 

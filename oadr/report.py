@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """EiReport: what can be reported, what is asked for, and what was measured."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from doorway.values import value
 from oadr.codec import URI, Word, at, many, maybe, some
 from oadr.columns import INTERVALS, Intervals
 from oadr.messages import message
@@ -13,7 +13,7 @@ from oadr.units import UNIT, Unit
 from oadr.vocabulary import ReadingType, ReportName, ReportType
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SamplingRate:
     """How often a point can be read (rule 333)."""
 
@@ -22,7 +22,7 @@ class SamplingRate:
     on_change: bool = at("oadr:oadrOnChange", default=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReportDescription:
     """One data point that a report can carry (rule 305)."""
 
@@ -37,7 +37,7 @@ class ReportDescription:
     sampling_rate: SamplingRate | None = maybe("oadr:oadrSamplingRate")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Report:
     """One oadrReport: metadata (descriptions, no intervals) or measured values (rules 305, 313)."""
 
@@ -54,7 +54,7 @@ class Report:
     created_at: datetime = at("ei:createdDateTime")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class SpecifierPayload:
     """One data point that is asked for; reading type x-notApplicable (rule 338)."""
 
@@ -63,7 +63,7 @@ class SpecifierPayload:
     reading_type: str = at("ei:readingType", Word(ReadingType), default=ReadingType.NOT_APPLICABLE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReportInterval:
     """From when and for how long reports are wanted; zero duration is for ever (rule 325)."""
 
@@ -71,7 +71,7 @@ class ReportInterval:
     duration: timedelta = at("xcal:properties/xcal:duration/xcal:duration")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ReportRequest:
     """Please report: which points, how fine, how often (rules 317, 324, 325)."""
 
@@ -87,7 +87,7 @@ class ReportRequest:
 
 
 @message("oadr:oadrRegisterReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RegisterReport:
     """What can be reported; replaces all metadata sent before (rule 306)."""
 
@@ -98,7 +98,7 @@ class RegisterReport:
 
 
 @message("oadr:oadrRegisteredReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class RegisteredReport:
     response: EiResponse = at("ei:eiResponse")
     requests: tuple[ReportRequest, ...] = many("oadr:oadrReportRequest")
@@ -106,7 +106,7 @@ class RegisteredReport:
 
 
 @message("oadr:oadrCreateReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreateReport:
     request_id: str = at("pyld:requestID")
     requests: tuple[ReportRequest, ...] = some("oadr:oadrReportRequest")
@@ -114,7 +114,7 @@ class CreateReport:
 
 
 @message("oadr:oadrCreatedReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CreatedReport:
     response: EiResponse = at("ei:eiResponse")
     pending_report_request_ids: tuple[str, ...] = many(
@@ -125,7 +125,7 @@ class CreatedReport:
 
 
 @message("oadr:oadrUpdateReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class UpdateReport:
     """Measured values."""
 
@@ -135,7 +135,7 @@ class UpdateReport:
 
 
 @message("oadr:oadrCancelReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CancelReport:
     request_id: str = at("pyld:requestID")
     report_request_ids: tuple[str, ...] = some("ei:reportRequestID")
@@ -145,7 +145,7 @@ class CancelReport:
 
 
 @message("oadr:oadrCanceledReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class CanceledReport:
     response: EiResponse = at("ei:eiResponse")
     pending_report_request_ids: tuple[str, ...] = many(
@@ -155,7 +155,7 @@ class CanceledReport:
 
 
 @message("oadr:oadrUpdatedReport")
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class UpdatedReport:
     """Values taken; a cancel may ride along (rule 328)."""
 

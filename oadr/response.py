@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """eiResponse: how it went, in every answer."""
 
-from dataclasses import dataclass
-
+from doorway.values import value
 from oadr.codec import RESPONSE_CODE, at, maybe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class EiResponse:
     """200 for success; 4xx with a sentence for what the requester got wrong (oadr.errors)."""
 

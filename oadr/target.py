@@ -4,9 +4,10 @@
 Nothing named means "me" or "all" (rules 22 and 202); what is named is OR-ed.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import NewType
 
+from doorway.values import value
 from oadr.codec import FLOAT, at, many
 
 Positions = NewType("Positions", tuple[float, ...])
@@ -25,7 +26,7 @@ class _PositionList:
         return " ".join(FLOAT.write(number) for number in value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Area:
     """A polygon on the map."""
 
@@ -35,7 +36,7 @@ class Area:
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class TransportInterface:
     """The edge of a transmission network, from one node to another."""
 
@@ -43,7 +44,7 @@ class TransportInterface:
     point_of_delivery: str = at("power:pointOfDelivery")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Target:
     """Everything the standard can aim at; VENs, resources and groups are what is used."""
 

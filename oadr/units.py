@@ -5,10 +5,10 @@ The schema admits only base units (powerReal in W or J/s, energyReal in Wh ...):
 scale code k.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from doorway.values import value
 from oadr.codec import NAMESPACES, Element, Own, clark, escape
 from oadr.errors import Unbuildable
 from oadr.vocabulary import ScaleCode
@@ -54,7 +54,7 @@ _POWER: Final = ("power:powerReal", "power:powerApparent", "power:powerReactive"
 _PULSE: Final = "oadr:pulseCount"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class PowerAttributes:
     """The grid a power unit belongs to; required by the schema beside each power."""
 
@@ -63,7 +63,7 @@ class PowerAttributes:
     ac: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Unit:
     """One unit: `kind` is the element ("power:powerReal"), `symbol` its itemUnits ("W")."""
 

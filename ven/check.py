@@ -4,12 +4,12 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
 from doorway import Fault
+from doorway.values import value
 from light_node.local import LocalClient
 from oadr.errors import Unsigned
 from oadr.registration import CreatedPartyRegistration, QueryRegistration
@@ -35,7 +35,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Look:
     what: str
     good: str = ""

@@ -9,14 +9,17 @@ from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Protocol, Self
 
-import aiohttp
-
 import oadr
 from doorway import get_logger
+from doorway.spared import trusting_nobody
 from oadr.poll import Response
 from oadr.vocabulary import ServiceName
 from ven.config import VtnSettings
 from ven.errors import Overloaded, Stumbled, TurnedAway, Unproven, Unreachable, Unusable
+
+# It reads every authority of the machine, for a context that nobody here uses: 36 ms, 2.6 MB.
+with trusting_nobody():
+    import aiohttp
 
 log = get_logger()
 

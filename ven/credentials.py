@@ -6,10 +6,10 @@ A VEN that does not sign runs without `cryptography`, whose import takes 8 MB on
 
 import ssl
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from doorway.values import value
 from oadr.fingerprint import fingerprint, sha256
 from ven.config import Settings
 from ven.errors import CredentialFault
@@ -18,7 +18,7 @@ CIPHERS = "ECDHE+AESGCM:ECDHE-ECDSA-AES128-SHA256:AES128-SHA256"
 """Today's suites first; the last two are those that every OpenADR VTN must offer (rule 67)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Credentials:
     """A certificate in plain terms."""
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VEN's state in plain terms, for `ven status` and `ven events`."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from doorway.values import value
 from light_node.local import Status as NodeStatus
 from oadr.opt import CreateOpt
 from ven import control, plan
@@ -15,7 +15,7 @@ from ven.node import NOT_THERE, NodeLink
 from ven.state import InForce, State
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Live:
     """What only a running VEN knows."""
 

@@ -15,7 +15,6 @@ import asyncio
 import shutil
 import tomllib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from cryptography import x509
 
 from doorway import Fault
 from doorway.invitation import Invitation
+from doorway.values import value
 from light_node.local import LocalClient, Status
 from oadr.registration import CreatedPartyRegistration, CreatePartyRegistration
 from oadr.vocabulary import ProfileName, ServiceName, TransportName
@@ -79,7 +79,7 @@ id = {id}
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Place:
     """Where things are put."""
 

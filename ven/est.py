@@ -11,7 +11,6 @@ import base64
 import binascii
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import aiohttp
@@ -20,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
+from doorway.values import value
 from ven.errors import EnrolmentFault, EnrolmentRefused
 
 TIMEOUT_S: Final = 20.0
@@ -39,7 +39,7 @@ class VenHere(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Authorities:
     """What a listener sends everybody."""
 

@@ -16,10 +16,11 @@ Judged: market context and target 462, resource 469, signal 460, contradictions 
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import oadr
+from doorway.values import value
 from light_node.local import OverrideState
 from oadr.event import DistributeEvent, Event, EventResponse
 from oadr.opt import CreateOpt
@@ -35,7 +36,7 @@ Draw = Callable[[], float]
 """A number in [0, 1)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Party:
     """Who takes the events, and by what rules."""
 
@@ -48,7 +49,7 @@ class Party:
     """The opt schedules in force."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Taken:
     """What a message has changed."""
 
@@ -60,7 +61,7 @@ class Taken:
     """The eventIDs that are new or other than before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class _Judgement:
     response_code: str
     reason: str

@@ -2,10 +2,10 @@
 """What the VEN knows of one event: the event, its own random offset, and its decision."""
 
 import math
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from doorway.values import value
 from oadr.event import Event
 from oadr.vocabulary import EventStatus, OptType
 
@@ -14,7 +14,7 @@ Decider = Literal["policy", "person", "override", "rules"]
 standard's rules (an event that cannot be acted on)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class KnownEvent:
     """One event in its newest valid modification."""
 

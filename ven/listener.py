@@ -11,7 +11,6 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Self
 
 from aiohttp import ClientPayloadError, web
@@ -19,6 +18,7 @@ from aiohttp.web_request import BaseRequest
 
 import oadr
 from doorway import get_logger
+from doorway.values import value
 from oadr.endpoints import MEDIA_TYPE, PREFIX
 from oadr.vocabulary import ServiceName
 from ven.config import PushSettings
@@ -41,7 +41,7 @@ _PREFIX = tuple(PREFIX.strip("/").split("/"))
 _SERVICES = {service.value: service for service in ServiceName if service is not ServiceName.POLL}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Reply:
     """What goes back over HTTP."""
 

@@ -2,9 +2,9 @@
 """The opt policy: what the site promises to take part in, and why not."""
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from doorway.values import value
 from light_node.local import Delta, Keep, Limit, OverrideState, Share, Target
 from oadr.event import Event
 from oadr.opt import Availability, CreateOpt
@@ -19,7 +19,7 @@ LOOK_AHEAD = timedelta(days=7)
 """How far into an event the windows are looked at; an open-ended event never ends."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Decision:
     """In or out, who said so, and one sentence why."""
 

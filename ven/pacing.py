@@ -8,13 +8,13 @@ soon as they are there.
 """
 
 import math
-from dataclasses import dataclass
 from datetime import timedelta
 
+from doorway.values import value
 from oadr.report import ReportRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Pace:
     """The rhythm of one periodic request; all times are epoch seconds."""
 

@@ -4,11 +4,11 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import get_args
 
 import oadr
 from doorway import get_logger
+from doorway.values import value
 from oadr.event import DistributeEvent, RequestEvent
 from oadr.poll import Poll, Response
 from oadr.registration import CancelPartyRegistration, RequestReregistration
@@ -34,7 +34,7 @@ MOST_IN_A_ROW = 100
 _EVENTS = "oadrDistributeEvent"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rooms:
     """Whom a message of the VTN may concern."""
 

@@ -7,14 +7,15 @@ are spread over about as long as it was away.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from doorway.values import value
 
 SPREAD = 0.5
 ASKED_MOST_S = 900.0
 """No longer is waited because a VTN asks for it (Retry-After): events may begin meanwhile."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class BackOff:
     """How long to wait after the n-th failure in a row; it never says to give up."""
 

@@ -10,13 +10,15 @@
 ended, so that live readings need not wait for it; spans are drained oldest first.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
+
+from doorway.values import value
 
 Span = tuple[int, int]
 """(after, until): the ids after < id <= until are owed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Spool:
     """What one report owes."""
 

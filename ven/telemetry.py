@@ -4,9 +4,9 @@
 import itertools
 import math
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from doorway.values import value
 from light_node.local import Curtailment, Readings, Status, Step
 from oadr.columns import Column, Intervals, LoadControl, ResourceStatus
 from oadr.report import Report, ReportRequest
@@ -35,7 +35,7 @@ _QUALITY: tuple[tuple[str, DataQuality], ...] = (
 _BAD = ("comm", "missed", "implausible", "stale")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Row:
     """One reading as the light node hands it out."""
 

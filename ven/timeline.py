@@ -13,15 +13,17 @@ Nothing is merged, invented or moved: each piece lies within its claim and bears
 import heapq
 import itertools
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
+
+from doorway.values import value
 
 T = TypeVar("T")
 FOR_EVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Claim(Generic[T]):
     """Something that wants to apply from `starts_at` until before `ends_at`."""
 
