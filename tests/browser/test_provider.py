@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.conftest import WAIT_MS
+from bench.window import WAIT_MS
 from tests.conftest import _free_port
 from tests.story.vtn.provider import CLIENT, SECRET, providing
 
