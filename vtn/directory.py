@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import oadr
 from oadr.codec import escape
 from vtn.records import Ven
+from vtn.shelf import Shelf
 
 SOON = datetime.min.replace(tzinfo=UTC)
 """Due at the very next poll."""
@@ -43,6 +44,15 @@ class Entry:
 
     unreachable: bool = False
     """The last push did not arrive."""
+    shelf: Shelf | None = None
+    """What waits for the VEN, if that is known for sure; None: ask the database."""
+    stirs: int = 0
+    """Counts what makes a shelf untrue, so that none is put up that was read before it."""
+
+    def stir(self) -> None:
+        """What waits for the VEN, or was delivered to it, is another than its shelf says."""
+        self.shelf = None
+        self.stirs += 1
 
     @property
     def idle(self) -> bytes:
@@ -57,6 +67,10 @@ def nobody_listens(_entry: Entry) -> None:
     """Who polls finds out by itself."""
 
 
+def nobody_shelves(_ven_ids: Iterable[str]) -> None:
+    """Every poll asks the database."""
+
+
 def nothing_is_open(_sha256: str) -> None:
     """No connection to close."""
 
@@ -69,6 +83,8 @@ class Directory:
         self._by_id: dict[str, Entry] = {}
         self.on_news: Callable[[Entry], None] = nobody_listens
         """Called whenever something was put in for a VEN, or has changed about it."""
+        self.on_woken: Callable[[Iterable[str]], None] = nobody_shelves
+        """Called with the VENs for whom something was put in."""
         self.on_shut_out: Callable[[str], object] = nothing_is_open
         """Called with the SHA-256 of a certificate that was a VEN's and is nobody's from now on."""
         self._doubts = 0
@@ -131,12 +147,14 @@ class Directory:
 
     def wake(self, ven_ids: Iterable[str]) -> None:
         """Something was put in for these VENs."""
-        for ven_id in ven_ids:
-            entry = self._by_id.get(ven_id)
-            if entry is not None:
-                entry.due_at = SOON
-                entry.wakes += 1
-                self.on_news(entry)
+        woken = [entry for one in ven_ids if (entry := self._by_id.get(one)) is not None]
+        for entry in woken:
+            entry.due_at = SOON
+            entry.wakes += 1
+            entry.stir()
+            self.on_news(entry)
+        if woken:
+            self.on_woken([entry.ven.ven_id for entry in woken])
 
     def wake_all(self) -> None:
         """Something may have been put in for any VEN."""

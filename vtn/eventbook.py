@@ -100,6 +100,21 @@ def as_of(event: Event, now: datetime) -> Event:
     )
 
 
+def changes_at(event: Event, now: datetime) -> datetime | None:
+    """The next instant, after `now`, at which `as_of` or the listing of an event may be another.
+
+    None: never again, unless it is modified.
+    """
+    marks = [event.starts_at - (event.ramp_up or _ZERO), event.starts_at]
+    marks += [one for one in (event.ends_at, over_at(event)) if one is not None]
+    for signal in event.signals:
+        at = event.starts_at
+        for interval in signal.intervals:
+            at += interval.duration or _ZERO
+            marks.append(at)
+    return min((at for at in marks if at > now), default=None)
+
+
 def in_order(events: Iterable[Event], now: datetime) -> list[Event]:
     """Active by priority, then start; pending by start; then what is over (rules 3 and 15)."""
 

@@ -195,27 +195,37 @@ class Gateway:
             )
             return _plain(503, "The VTN cannot store anything at the moment; come again later.")
 
-    def idle(self, message: Poll, *, certificate: str) -> bytes | None:
-        """The answer to a poll for which nothing waits; None: `answer` has to be asked.
+    def at_once(self, last: LastPoll, *, certificate: str) -> bytes | None:
+        """The answer to the last poll, sent again; None: `answer` has to be asked.
 
         Sure without waiting for anything: who it is, that it need not sign, that it may poll, and
-        that nothing may be due are all in the directory.
+        what waits for it, if anything, are all in the directory.
         """
-        office = self._office
+        office, message = self._office, last.message
         entry = office.directory.by_certificate(certificate)
         if (
             entry is None
+            or message is None
             or office.must_look_up(entry)
             or not entry.ven.registered
             or entry.ven.ven_id != message.ven_id
             or entry.ven.certificate_der is None
             or _shows_the_next(entry, certificate)
             or (self._proof is not None and self._proof.asks(entry.ven))
-            or not poll.is_idle(office, entry)
         ):
             return None
-        office.directory.touch(entry, office.now())
-        return entry.idle
+        waited = office.may_be_due(entry)
+        body = poll.at_once(office, entry)
+        if body is None:
+            return None
+        now = office.now()
+        office.directory.touch(entry, now)
+        if waited:
+            service = ServiceName.POLL.value
+            office.conversation.hear(
+                Exchange(now, entry.ven.ven_id, certificate, service, 200, last.body, body)
+            )
+        return body
 
     async def _reply(
         self, service: ServiceName, body: bytes, peer: "_Peer", last: LastPoll | None

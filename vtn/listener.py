@@ -61,7 +61,10 @@ IDLE_S = 75.0
 LONGEST_REPEAT = 2048
 """A longer request is read anew each time."""
 COMPRESS_FROM = 16 * 1024
-"""Longer answers are compressed for who accepts that (a year of price intervals over a modem)."""
+"""Longer answers are compressed for who accepts that (a year of price intervals over a modem).
+
+None of what is answered at once is so long (vtn.shelf.LONGEST).
+"""
 STOP_S = 5.0
 """What is under way may take this long when the VTN stops."""
 
@@ -636,17 +639,17 @@ class Listener:
         return answer
 
     def repeated(self, connection: _Connection) -> bool:
-        """Answer a connection that has sent its last poll again, if nothing waits for its VEN.
+        """Answer a connection that has sent its last poll again, where that can be done at once.
 
-        False where that has to be found out the whole way.
+        False where the answer has to be found the whole way.
         """
         began_s = time.perf_counter()
-        shown, poll, tcp = connection.shown, connection.last_poll.message, connection.tcp
-        if shown is None or poll is None or tcp is None or self._now_s() > shown.not_after_s:
+        shown, tcp = connection.shown, connection.tcp
+        if shown is None or tcp is None or self._now_s() > shown.not_after_s:
             return False
         if tcp.is_closing() or self._pressure.refusal(is_poll=True) is not None:
             return False
-        body = self._gateway.idle(poll, certificate=shown.sha256)
+        body = self._gateway.at_once(connection.last_poll, certificate=shown.sha256)
         if body is None:
             return False
         connection.turned_away = False

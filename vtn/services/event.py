@@ -40,10 +40,13 @@ async def handing_out(office: Office, caller: Caller) -> AsyncIterator[AsyncConn
     """
     try:
         async with office.store.write() as connection:
+            await office.handouts.settle(connection, caller.ven_id)
             yield connection
     except BaseException:
         caller.entry.unconfirmed = None
         raise
+    finally:
+        caller.entry.stir()
 
 
 async def distribution(
@@ -95,12 +98,11 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
             )
         return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
     async with office.store.write() as connection:
-        wanted = {one.event_id for one in message.event_responses}
-        known = await events.current(connection, caller.ven_id, wanted)
-        faults = [_fault(one, known) for one in message.event_responses]
+        faults = await _faults(connection, caller, message.event_responses)
         good = [
             one for one, fault in zip(message.event_responses, faults, strict=True) if fault is None
         ]
+        await office.handouts.settle(connection, caller.ven_id)
         await events.answer(connection, caller.ven_id, good, at=at)
         for one in good:
             await note_ven(
@@ -112,10 +114,43 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 outcome=one.response_code,
                 detail=f"modification {one.modification_number}",
             )
+    _shelve(office, caller, {one.event_id: one.modification_number for one in good})
     fault = next((one for one in faults if one is not None), None)
     if fault is not None:
         raise fault
     return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+
+
+async def _faults(
+    connection: AsyncConnection, caller: Caller, answers: Sequence[EventResponse]
+) -> list[Rejected | None]:
+    """What is wrong with each answer.
+
+    The shelf may say that nothing is. What it does not know, and that something is wrong, the
+    database has to say: an event may have been modified a moment ago.
+    """
+    shelf = caller.entry.shelf
+    if shelf is not None:
+        known = shelf.current()
+        faults = [_fault(one, known) for one in answers]
+        if not any(faults):
+            return faults
+    wanted = {one.event_id for one in answers}
+    known = dict(await events.current(connection, caller.ven_id, wanted))
+    return [_fault(one, known) for one in answers]
+
+
+def _shelve(office: Office, caller: Caller, modifications: Mapping[str, int]) -> None:
+    """What the VEN has answered need not be told again; who has answered all needs no shelf."""
+    entry = caller.entry
+    shelf = entry.shelf
+    if shelf is None:
+        entry.stir()
+        return
+    shelf.answered(modifications)
+    due = shelf.due_at(office.now(), resend_after=office.resend_after)
+    if due is None:
+        entry.shelf, entry.due_at = None, None
 
 
 def _fault(answer: EventResponse, known: Mapping[str, int]) -> Rejected | None:

@@ -17,10 +17,12 @@ from vtn.conversation import Conversation
 from vtn.counts import Counts
 from vtn.directory import Directory, Entry
 from vtn.errors import Unknown
+from vtn.handouts import HandOuts
 from vtn.intake import Intake
 from vtn.news import News, notices
 from vtn.pressure import Pressure
 from vtn.records import Ven
+from vtn.shelf import Letters
 from vtn.store import Store, audit, events, line, opts, outbox, reports, subscriptions, vens
 
 LOOK_AGAIN = timedelta(seconds=60)
@@ -44,6 +46,8 @@ class Office:
     counts: Counts = field(default_factory=Counts)
     pressure: Pressure = field(default_factory=Pressure)
     intake: Intake = field(default_factory=Intake)
+    handouts: HandOuts = field(default_factory=HandOuts)
+    letters: Letters = field(init=False)
     conversation: Conversation = field(init=False)
     process_id: str = field(default_factory=lambda: secrets.token_hex(4))
     """Tells our own notices from those of other processes."""
@@ -51,6 +55,7 @@ class Office:
     """What was read before a change may not be entered after it: a revoked VEN would be back."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "letters", Letters(self.settings.vtn.id))
         object.__setattr__(self, "conversation", Conversation(self.settings.messages))
 
     @property
@@ -229,7 +234,9 @@ def _without_contact(ven: Ven) -> Ven:
     return dataclasses.replace(ven, last_contact_at=None)
 
 
-async def forget(connection: AsyncConnection, ven_id: str, *, at: datetime, remark: str) -> None:
+async def forget(
+    office: Office, connection: AsyncConnection, ven_id: str, *, at: datetime, remark: str
+) -> None:
     """Erase what a registration has brought: offers, requests, queue, opts (rules 406, 407).
 
     What was measured and answered stays: it is the utility's.
@@ -239,6 +246,7 @@ async def forget(connection: AsyncConnection, ven_id: str, *, at: datetime, rema
     await outbox.clear(connection, ven_id)
     await subscriptions.clear(connection, ven_id)
     await opts.end_all(connection, ven_id, at=at)
+    await office.handouts.settle(connection, ven_id)
     await events.forget_deliveries(connection, ven_id)
 
 

@@ -40,25 +40,42 @@ class Outgoing:
 async def poll(office: Office, caller: Caller, _message: Poll) -> bytes:
     """The next message: never handed out before, or handed out long ago and not answered.
 
-    Touches the database only when something may wait. Raises Rejected for a VEN that is pushed to
-    (rules 51 and 500): what waits for it must not go out twice.
+    Touches the database only when something may wait that is not on the VEN's shelf. Raises
+    Rejected for a VEN that is pushed to (rules 51 and 500): what waits for it must not go out
+    twice.
     """
     entry = caller.entry
     if entry.ven.push_address is not None:
         raise Rejected("451", "This VEN is registered for push; register for pull to poll.")
-    if is_idle(office, entry):
-        return entry.idle
+    ready = at_once(office, entry)
+    if ready is not None:
+        return ready
     found = await next_message(office, caller, resend_after=office.resend_after)
     return found.body if found else entry.idle
 
 
-def is_idle(office: Office, entry: Entry) -> bool:
-    """Whether it is certain that nothing waits for a VEN that polls."""
-    return (
-        entry.unconfirmed is None
-        and entry.ven.push_address is None
-        and not office.may_be_due(entry)
-    )
+def at_once(office: Office, entry: Entry) -> bytes | None:
+    """The answer to a poll where it is certain without asking the database; None where it is not.
+
+    What is on the VEN's shelf counts as handed out with that, and is written down soon.
+    """
+    if entry.unconfirmed is not None or entry.ven.push_address is not None:
+        return None
+    if not office.may_be_due(entry):
+        return entry.idle
+    shelf = entry.shelf
+    if shelf is None or office.directory.in_doubt:
+        return None
+    now = office.now()
+    due = shelf.due_at(now, resend_after=office.resend_after)
+    if due is None or due > now:
+        entry.due_at = due
+        return entry.idle
+    ven_id = entry.ven.ven_id
+    letter = shelf.telling(now, office.letters)
+    office.handouts.note(ven_id, shelf.hand_out(now))
+    entry.due_at = now + office.resend_after
+    return letter.filled(request_id=office.new_id(), ven_id=ven_id, now=now)
 
 
 async def next_message(

@@ -58,7 +58,7 @@ async def create(
             ]
             await outbox.remove(connection, asked)
         else:
-            await forget(connection, ven.ven_id, at=at, remark="registered anew")
+            await forget(office, connection, ven.ven_id, at=at, remark="registered anew")
             request_id = office.new_id()
             await outbox.put(
                 connection,
@@ -96,7 +96,7 @@ async def cancel(
         ven = await known_ven(connection, caller.ven_id, lock=True)
         if ven.registration_id is None or message.registration_id != ven.registration_id:
             raise Rejected("452", "There is no such registrationID.")
-        await _end(connection, ven.ven_id, at=at, remark="cancelled by the VEN")
+        await _end(office, connection, ven.ven_id, at=at, remark="cancelled by the VEN")
         await note_ven(connection, caller, "cancel registration", at=at)
     return CanceledPartyRegistration(
         response=ok(message.request_id),
@@ -113,7 +113,7 @@ async def canceled(office: Office, caller: Caller, message: CanceledPartyRegistr
         waiting = await outbox.waiting(connection, caller.ven_id)
         if not any(one.kind == "oadrCancelPartyRegistration" for one in waiting):
             raise Rejected("452", "No cancellation of a registration waits for an answer.")
-        await _end(connection, caller.ven_id, at=at, remark="cancelled by the operator")
+        await _end(office, connection, caller.ven_id, at=at, remark="cancelled by the operator")
         await note_ven(
             connection,
             caller,
@@ -129,8 +129,10 @@ async def acknowledge(_office: Office, caller: Caller, message: Response) -> Res
     return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
 
 
-async def _end(connection: AsyncConnection, ven_id: str, *, at: datetime, remark: str) -> None:
-    await forget(connection, ven_id, at=at, remark=remark)
+async def _end(
+    office: Office, connection: AsyncConnection, ven_id: str, *, at: datetime, remark: str
+) -> None:
+    await forget(office, connection, ven_id, at=at, remark=remark)
     await vens.unregister(connection, ven_id)
 
 

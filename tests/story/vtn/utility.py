@@ -30,6 +30,7 @@ from vtn.desk import Desk
 from vtn.directory import Directory
 from vtn.gateway import Answer, Gateway
 from vtn.services.office import Office
+from vtn.shelving import Shelving
 from vtn.store import Store, migrate, vens
 
 M = TypeVar("M")
@@ -81,6 +82,9 @@ class Utility:
         )
         self.desk = Desk(self.office)
         self.gateway = Gateway(self.office)
+        self.shelving = Shelving(self.office)
+        if self.store.database == "sqlite":  # as Shelving.run does
+            self.office.directory.on_woken = self.shelving.woken
 
     async def restart(self) -> None:
         await self.store.close()
@@ -140,6 +144,8 @@ class Speaker:
         self.registration_id: str | None = None
 
     async def post(self, service: ServiceName, body: bytes) -> Answer:
+        """Shelves are filled by then, as they are in a VTN some milliseconds after a change."""
+        await self.utility.shelving.fill()
         return await self.utility.gateway.answer(
             service, body, certificate=self.certificate, connection=self.connection
         )
