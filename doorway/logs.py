@@ -12,10 +12,15 @@ from typing import Literal
 import click
 import msgspec
 
-from doorway.spared import later, tls_later, without
+from doorway.spared import in_place_of, later, tls_later, without
 
-# structlog imports asyncio, and that all of TLS.
-with without("rich", "greenlet"), tls_later(), later("asyncio.sslproto"):
+# structlog imports asyncio, and that all of TLS. It takes pickle for a refusal to be pickled.
+with (
+    without("rich", "greenlet"),
+    tls_later(),
+    in_place_of("pickle", PicklingError=TypeError),
+    later("asyncio.sslproto", "structlog.stdlib", "structlog.twisted"),
+):
     import structlog
     from structlog import get_logger
 

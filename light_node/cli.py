@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
+from doorway.spared import uncollected
 from light_node import screen
 from light_node.commission import Weight
 from light_node.errors import LightNodeFault, NodeUnreachable
@@ -78,7 +79,8 @@ def run(settings: Settings, *, read_only: bool) -> None:
         guard = msgspec.structs.replace(settings.guard, read_only=True)
         settings = msgspec.structs.replace(settings, guard=guard)
     # Here alone: the other commands need neither Modbus nor MQTT, and start in half the time.
-    from light_node.node import Node  # noqa: PLC0415 - as said above
+    with uncollected():
+        from light_node.node import Node  # noqa: PLC0415 - as said above
 
     async def run_until_stopped() -> None:
         stop = asyncio.Event()

@@ -5,7 +5,7 @@ The schema files may not be copied into this tree; the distribution that carries
 """
 
 import functools
-import importlib.metadata
+import importlib.util
 from pathlib import Path
 
 from lxml import etree
@@ -21,13 +21,10 @@ def schema_file() -> Path:
 
     Raises FileNotFoundError with the command to type where openleadr is not installed.
     """
-    try:
-        files = importlib.metadata.distribution("openleadr").files or ()
-    except importlib.metadata.PackageNotFoundError:
-        files = ()
-    for file in files:
-        if file.as_posix().endswith(_ROOT_FILE):
-            return Path(str(file.locate()))
+    found = importlib.util.find_spec("openleadr")
+    for folder in found.submodule_search_locations or () if found is not None else ():
+        if (file := Path(folder, _ROOT_FILE)).is_file():
+            return file
     raise FileNotFoundError("the OpenADR schema is not here: pip install openleadr==0.5.36")
 
 

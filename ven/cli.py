@@ -8,18 +8,26 @@ from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
+from doorway.spared import uncollected
 from oadr.vocabulary import OptReason
-from ven import agent, check, config, control, describe
+from ven import config, control, describe
 from ven.config import Settings
 from ven.credentials import read_credentials, subject
 from ven.errors import ControlFault, CredentialFault, StateFault, VenFault
 from ven.renewal import newest
 from ven.state import State
+
+if TYPE_CHECKING:
+    from ven.check import Finding  # the commands that make one import it
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class _Failed(VenFault):
@@ -67,6 +75,10 @@ def main() -> None:
 @_configured
 def run(settings: Settings) -> None:
     """Register, poll, hold what events ask for and report, until SIGTERM or Ctrl-C."""
+    # Here alone: the other commands do not need it, and nothing of it is garbage.
+    with uncollected():
+        from ven import agent  # noqa: PLC0415 - as said above
+
     asyncio.run(_until_stopped(agent.run(settings)))
 
 
@@ -75,7 +87,9 @@ def run(settings: Settings) -> None:
 @_JSON
 def check_(settings: Settings, *, as_json: bool) -> None:
     """Say in plain words what is in place and what is missing; changes nothing."""
-    findings = asyncio.run(check.check(settings, now=agent.utc_now))
+    from ven import check  # noqa: PLC0415 - the other commands need no aiohttp
+
+    findings = asyncio.run(check.check(settings, now=_utc_now))
     if as_json:
         show_json(findings)
     else:
@@ -86,7 +100,7 @@ def check_(settings: Settings, *, as_json: bool) -> None:
         raise _Failed(f"Not everything is in place: {', '.join(failed)}.")
 
 
-def _show_finding(finding: check.Finding) -> None:
+def _show_finding(finding: "Finding") -> None:
     mark = click.style("ok     ", fg="green") if finding.ok else click.style("MISSING", fg="red")
     show(f"{mark}  {finding.what}: {finding.sentence}")
 
@@ -139,8 +153,8 @@ def enroll(
     place = Place(folder=folder.expanduser().absolute())
     invitation = read_invitation(address, code=code, root=root)
 
-    async def go() -> list[check.Finding]:
-        steps = enrol(invitation, place, name=name, again=again, start=start, now=agent.utc_now)
+    async def go() -> list["Finding"]:
+        steps = enrol(invitation, place, name=name, again=again, start=start, now=_utc_now)
         findings = []
         async for finding in steps:
             _show_finding(finding)
@@ -194,7 +208,7 @@ def import_(file: Path, *, folder: Path) -> None:
     if not place.key.exists():
         raise CredentialFault(f"{place.key}: there is no key; begin with `ven request`.")
     chain = read_chain(file)
-    keyring.checked_chain(chain, keyring.own_key(place.key), now=agent.utc_now(), whose=str(file))
+    keyring.checked_chain(chain, keyring.own_key(place.key), now=_utc_now(), whose=str(file))
     keyring.write_whole(place.cert, keyring.chain_pem(chain), mode=0o644)
     found = read_credentials(place.cert)
     show(f"installed {place.cert}, valid until {found.not_after_at:%Y-%m-%d}")
@@ -447,7 +461,7 @@ def _status_at_rest(settings: Settings) -> control.Reply:
     except StateFault as fault:
         has_run = settings.ven.state.exists()
         return control.VenStatus(
-            at=agent.utc_now(),
+            at=_utc_now(),
             name=settings.ven.name,
             running=False,
             registered=False,
@@ -456,7 +470,7 @@ def _status_at_rest(settings: Settings) -> control.Reply:
             fingerprint=credentials.fingerprint if credentials is not None else "",
         )
     try:
-        return describe.status(settings, state, credentials, now=agent.utc_now(), live=None)
+        return describe.status(settings, state, credentials, now=_utc_now(), live=None)
     finally:
         state.close()
 
@@ -464,7 +478,7 @@ def _status_at_rest(settings: Settings) -> control.Reply:
 def _events_at_rest(settings: Settings) -> control.Reply:
     state = State.peek(settings.ven.state)
     try:
-        return describe.events(state, agent.utc_now())
+        return describe.events(state, _utc_now())
     finally:
         state.close()
 

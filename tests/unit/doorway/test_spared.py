@@ -1,3 +1,4 @@
+import gc
 import importlib
 import os
 import ssl
@@ -6,7 +7,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from doorway.spared import in_place_of, later, tls_later, trusting_nobody, without
+from doorway.spared import in_place_of, later, tls_later, trusting_nobody, uncollected, without
 
 
 @pytest.fixture
@@ -114,3 +115,12 @@ def test_the_machines_authorities_are_trusted_again_afterwards(monkeypatch):
 
     assert os.environ["SSL_CERT_FILE"] == "/somewhere"
     assert "SSL_CERT_DIR" not in os.environ
+
+
+def test_garbage_is_looked_for_again_after_a_fault_too():
+    with pytest.raises(ImportError), uncollected():
+        assert not gc.isenabled()
+        importlib.import_module("of_no_such_name")
+
+    assert gc.isenabled()
+    gc.unfreeze()
