@@ -53,6 +53,7 @@ class House:
         *,
         interval_s: int = 1,
         ven_settings: str = "",
+        site_settings: str = "",
         sub_meter: str = "",
         ven_id: str = VEN_ID,
         energy: bool = True,
@@ -64,8 +65,9 @@ class House:
         """Write every settings file into `folder`, and start the broker; `open` starts the rest.
 
         `database` is the URL of an empty one. `ven_settings` go into [site] of ven.toml and behind
-        it. `sub_meter` names a second meter: the building's own, read the other way round. With
-        `proxied` the VEN reaches the VTN through `vtn_line`, a fault proxy.
+        it, `site_settings` behind the tables of site.toml. `sub_meter` names a second meter: the
+        building's own, read the other way round. With `proxied` the VEN reaches the VTN through
+        `vtn_line`, a fault proxy.
         """
         self.folder = folder
         self.ven_id = ven_id
@@ -125,6 +127,7 @@ lease_s = 12
 refresh_s = 4
 [sampling]
 interval_s = {interval_s}
+{site_settings}
 """)
         if sub_meter:
             with (folder / "site.toml").open("a") as file:

@@ -8,7 +8,7 @@ asks for readings while the node is away gets NodeUnreachable and waits for `cha
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,8 +32,6 @@ Plan = tuple[tuple[Step, ...], tuple[Notice, ...]]
 AGAIN_S = 30.0
 """A plan that the node refused, for instance on a full disk, is put again after this."""
 HEARTBEAT_S = 5.0
-SILENCE = timedelta(seconds=60)
-"""So long without an answer of the VTN, and its plan is stated anew when it is back."""
 STATEMENT_AFTER_S = 5.0
 NOT_THERE = "The light node is not connected."
 
@@ -187,23 +185,22 @@ class NodeLink:
             await self._plan_changed.wait(seen, at_most_s=AGAIN_S if self.plan_refused else None)
 
     async def _pass_on_heartbeat(self, client: NodeClient) -> None:
-        """Tell a node that holds caps when the VTN answers; after a silence the plan follows.
+        """Tell a node that holds caps when the VTN answers; where it waits, the plan follows.
 
-        Such a node waits for a statement after the heartbeat's return: the plan, also where
-        nothing in it has changed.
+        While its failsafe cap holds, a node waits for a statement after the heartbeat's return:
+        the plan, also where nothing in it has changed.
         """
         last: datetime | None = None
         while True:
             heard_at = self._vtn_heard_at()
-            holds_caps = self.status is not None and self.status.grid_cap != ""
-            if holds_caps and heard_at is not None and heard_at != last:
-                is_back = last is None or heard_at - last > SILENCE
+            cap = self.status.grid_cap if self.status is not None else ""
+            if cap and heard_at is not None and heard_at != last:
                 last = heard_at
                 try:
                     await client.vtn_heard()
                 except NodeRefused as error:
                     log.warning("heartbeat_refused", why=str(error))
-                if is_back:
+                if cap in ("init", "failsafe"):
                     # What the VTN had to say on its return has come by then.
                     await self._sleep(STATEMENT_AFTER_S)
                     self._plan_changed.ring()

@@ -99,7 +99,7 @@ async def test_work_goes_on_after_a_disk_that_had_no_room(monkeypatch):
     assert len(done) == 3
 
 
-async def test_a_node_that_holds_caps_hears_the_vtn_s_heartbeat_and_a_statement_after_silence():
+async def test_a_node_that_holds_caps_hears_the_vtn_and_one_that_waits_is_told_the_plan_again():
     client = Client(refusals=0)
     heard_at = START
     slept = []
@@ -107,9 +107,17 @@ async def test_a_node_that_holds_caps_hears_the_vtn_s_heartbeat_and_a_statement_
     async def sleep(seconds):
         nonlocal heard_at
         slept.append(seconds)
-        if len(slept) == 8:
-            raise NodeUnreachable("It ends.")
-        heard_at += timedelta(seconds={3: 0, 5: 300}.get(len(slept), 10))
+        match len(slept):
+            case 1:  # the plan is stated now
+                link.status = node_status(grid_cap="normal")
+            case 3:  # nothing was heard, and the failsafe cap holds
+                link.status = node_status(grid_cap="failsafe")
+                return
+            case 5:  # heard, and stated again
+                link.status = node_status(grid_cap="limited")
+            case 7:
+                raise NodeUnreachable("It ends.")
+        heard_at += timedelta(seconds=5)
 
     link = NodeLink(
         Path("light-node.sock"),
@@ -118,14 +126,14 @@ async def test_a_node_that_holds_caps_hears_the_vtn_s_heartbeat_and_a_statement_
         sleep=sleep,
         vtn_heard_at=lambda: heard_at,
     )
-    link.status = node_status(grid_cap="normal")
-    rings = link._plan_changed.rings
+    link.status = node_status(grid_cap="init")
+    stated = link._plan_changed.rings
 
     with pytest.raises(NodeUnreachable):
         await link._pass_on_heartbeat(client)
 
-    assert link._plan_changed.rings == rings + 2
-    assert client.heartbeats == 5
+    assert link._plan_changed.rings == stated + 2
+    assert client.heartbeats == 4
 
 
 async def test_a_node_without_caps_is_left_alone():
