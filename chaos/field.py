@@ -2,7 +2,6 @@
 """A whole house in which events hardly ever cease, for the faults that strike at the site."""
 
 import contextlib
-import json
 import math
 import signal
 import sqlite3
@@ -97,11 +96,9 @@ class Field:
 
     # --- what its programs have on their disks ---------------------------------------------------
 
-    def cursor(self) -> int:
-        """Up to which row of the ring the VTN has acknowledged, as the VEN's state has it."""
-        with closing(_read_only(self.house.folder / "ven.db")) as database:
-            rows = database.execute("SELECT spool FROM request WHERE spool IS NOT NULL").fetchall()
-        return max((json.loads(text)[0] for (text,) in rows), default=0)
+    def acknowledged(self) -> int:
+        """How many samples the VTN holds, and so has acknowledged or is about to."""
+        return len(ledgers.held_readings(store_url(self.house)))
 
     def newest_row(self) -> int:
         """The last row on the node's disk."""

@@ -67,13 +67,11 @@ def _replace(site: Field, number: int, *, between_s: float, vtn_first: bool) -> 
         house.ven.start()
 
     first, second = (at_the_vtn, at_the_site) if vtn_first else (at_the_site, at_the_vtn)
-    cursor = site.cursor()
     first()
     time.sleep(between_s)
-    # A VEN that has lost its registration has no report in force, and so no cursor.
-    cursor = max(cursor, site.cursor())
+    before = site.acknowledged()
     second()
-    return site.recovery_s(time.monotonic(), site.cursor, above=cursor)
+    return site.recovery_s(time.monotonic(), site.acknowledged, above=before)
 
 
 TRIALS = (

@@ -59,9 +59,9 @@ def _jumped(bench: Bench) -> Outcome:
             else:
                 house.wait("the load falls", lambda: site.reduction_w() > REDUCED_W)
                 _set(clock, offset_s)
-            cursor = site.cursor()
+            before = site.acknowledged()
             recoveries[jump] = site.recovery_s(
-                time.monotonic(), site.cursor, above=cursor, within_s=40
+                time.monotonic(), site.acknowledged, above=before, within_s=40
             )
             time.sleep(_WRONG_S)
             _set(clock, 0)

@@ -84,11 +84,11 @@ def _fill(site: Field, card: SmallDisk) -> tuple[float, bool]:
         is_told |= bool(asyncio.run(_troubles(house)))
         if second == _FULL_S // 2:
             site.publish(kw=70, starts_in_s=_EVENT_S + 20, duration_s=20)
-    row, cursor = site.newest_row(), site.cursor()
+    row, before = site.newest_row(), site.acknowledged()
     card.free()
     freed_at = time.monotonic()
     site.recovery_s(freed_at, site.newest_row, above=row)
-    found_s = site.recovery_s(freed_at, site.cursor, above=cursor)
+    found_s = site.recovery_s(freed_at, site.acknowledged, above=before)
     house.wait("the load is reduced", lambda: site.reduction_w() > REDUCED_W)
     assert first.ends_at is not None
     site.wait_until_settled()

@@ -42,10 +42,10 @@ def _ven(bench: Bench) -> Outcome:
                     kill_as_said(ven, site.house, Direction.UP)
                 case _:
                     kill_as_said(ven, site.house, Direction.DOWN)
-            before = site.cursor()
+            before = site.acknowledged()
             time.sleep(bench.chance.uniform(0, 0.2))
             ven.start()
-            recoveries.append(site.recovery_s(ven.started_at, site.cursor, above=before))
+            recoveries.append(site.recovery_s(ven.started_at, site.acknowledged, above=before))
             bench.say(number + 1, runs)
         site.wait_until_settled()
         verdict = judge_house(site.house, site.orders.values())
