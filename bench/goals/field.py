@@ -2,10 +2,7 @@
 """Goal 9: what the field processes weigh, against one process with the usual libraries."""
 
 import asyncio
-import json
-import re
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,24 +11,14 @@ from bench.errors import BenchFault
 from bench.plan import Run
 from bench.ratios import Row, at_most, over
 from bench.rounds import Figure
-from bench.servers import START_S, Ours, Program, environment
+from bench.servers import START_S, Ours, Program
 from bench.site import Building
-from vtn.views import Ven
 
-PEER = ("openleadr", "sqlalchemy", "pymodbus.client", "paho.mqtt.client")
+PEER = "import openleadr, sqlalchemy, pymodbus.client, paho.mqtt.client, time\n"
 SAMPLES = 5
-_IMPORTED = re.compile(r"^import time:\s*\d+ \|\s*\d+ \|\s*([\w.]+)$", re.MULTILINE)
-_TIMED = """
-import json, sys, time
-names = json.load(open(sys.argv[1]))
-before = time.process_time()
-for name in names:
-    try:
-        __import__(name)
-    except ImportError:
-        pass
-print(time.process_time() - before)
-"""
+IMPORTS = Path(__file__).parents[1] / "imports.py"
+AFTER_S = 1.0
+"""What is imported once everything is connected counts as well."""
 
 
 async def measure(run: Run) -> None:
@@ -39,14 +26,15 @@ async def measure(run: Run) -> None:
     (site,) = run.stage.sites(1)
     folder = run.stage.folder / "field"
     building = Building(folder)
-    run.tell("light-node and ven run together and are left alone")
     async with Ours(run.stage, "field-vtn") as vtn:
         await vtn.admit([site])
         try:
             await building.open()
             ven = building.ven(vtn, site)
             ven.start()
-            await _registered(vtn, site.ven_id)
+            await _said(building.light_node, "broker connected")
+            await _said(ven, "plan_put")
+            run.tell("light-node and ven run together and are left alone")
             await asyncio.sleep(run.amounts.settle_s)
             building.check()
             ven.check()
@@ -54,17 +42,11 @@ async def measure(run: Run) -> None:
             ven_mib = await _mib(ven)
             ven.stop()
             building.light_node.stop()
-            run.tell("which modules they import")
-            modules = {
-                "light-node": await _modules(building.light_node, folder),
-                "ven": await _modules(ven, folder),
-            }
+            run.tell("CPU time of their imports, until they are connected")
+            cpu = await _import_cpu(building, ven, rounds=run.amounts.rounds)
         finally:
             building.close()
     peer_mib = await _peer_mib(folder)
-    modules["peer"] = list(PEER)
-    run.tell("CPU time of their imports")
-    cpu = await _import_cpu(modules, folder, rounds=run.amounts.rounds)
     peer = "openleadr + sqlalchemy + pymodbus + paho"
     shares = {"light-node": 0.45, "ven": 0.75}
     for name, mib in (("light-node", node_mib), ("ven", ven_mib)):
@@ -90,21 +72,20 @@ async def measure(run: Run) -> None:
                 ratio=over(cpu[name].value, cpu["peer"].value),
                 target=at_most(0.45),
                 spread=cpu[name].spread,
-                note=f"{len(modules[name])} modules, those that the running process had imported; "
-                "bytecode was there",
+                note="import statements of the whole process, counted in it, until it was "
+                "connected to all it needs; bytecode was there",
             ),
         ]
 
 
-async def _registered(vtn: Ours, ven_id: str) -> None:
+async def _said(program: Program, words: str) -> None:
+    """Come back when these words stand in its log. Raises BenchFault."""
     deadline = time.monotonic() + START_S
-    while True:
-        found = await asyncio.to_thread(vtn.operator.get, "vens", ven_id, into=Ven)
-        if found.state == "registered":
-            return
+    while words not in program.log.read_text(errors="replace"):
+        program.check()
         if time.monotonic() > deadline:
-            raise BenchFault(f"The VEN did not register within {START_S:g} s.")
-        await asyncio.sleep(0.2)
+            raise BenchFault(f"{program.name} did not say '{words}' within {START_S:g} s.")
+        await asyncio.sleep(0.1)
 
 
 async def _mib(program: Program) -> float:
@@ -116,51 +97,59 @@ async def _mib(program: Program) -> float:
 
 
 async def _peer_mib(folder: Path) -> float:
-    code = f"import {', '.join(PEER)}, time; print('ready', flush=True); time.sleep(60)"
+    code = f"{PEER}print('ready', flush=True)\ntime.sleep(60)"
     program = Program("imports", [sys.executable, "-c", code], folder)
     program.start()
     try:
-        deadline = time.monotonic() + START_S
-        while program.last_words() != "ready":
-            program.check()
-            if time.monotonic() > deadline:
-                raise BenchFault("The process with the usual libraries did not get ready.")
-            await asyncio.sleep(0.1)
+        await _said(program, "ready")
         return await _mib(program)
     finally:
         program.stop()
 
 
-async def _modules(program: Program, folder: Path) -> list[str]:
-    """All modules a program has imported by the time it runs quietly, in that order."""
-    traced = program.under(sys.executable, "-X", "importtime")
-    traced.start()
-    await asyncio.sleep(6.0)
-    traced.check()
-    traced.stop()
-    found = _IMPORTED.findall(traced.log.read_text(errors="replace"))
-    if not found:
-        raise BenchFault(f"{program.name} told nothing of its imports; see {folder}.")
-    return list(dict.fromkeys(found))
-
-
-async def _import_cpu(
-    modules: dict[str, list[str]], folder: Path, *, rounds: int
-) -> dict[str, Figure]:
-    """CPU seconds of importing each list in a fresh interpreter, once its bytecode is there."""
-    found: dict[str, list[float]] = {name: [] for name in modules}
+async def _import_cpu(building: Building, ven: Program, *, rounds: int) -> dict[str, Figure]:
+    """CPU seconds of all imports of each process, by turns, after a round that is not counted."""
+    code = building.folder / "peer.py"
+    code.write_text(PEER)
+    peer = _Counted(Program("peer", [code], building.folder))
+    node, agent = _Counted(building.light_node), _Counted(ven)
+    found: dict[str, list[float]] = {"light-node": [], "ven": [], "peer": []}
     for number in range(rounds + 1):
-        for name, every in modules.items():
-            names = folder / f"{name}.json"
-            names.write_text(json.dumps(every))
-            done = await asyncio.to_thread(
-                subprocess.run,
-                [sys.executable, "-c", _TIMED, str(names)],
-                capture_output=True,
-                text=True,
-                check=True,
-                env=environment(),
-            )
-            if number:
-                found[name].append(float(done.stdout))
-    return {name: Figure.of(seconds) for name, seconds in found.items()}
+        peer.start()
+        await peer.ended()
+        node.start()
+        await _said(node.program, "broker connected")
+        agent.start()
+        await _said(agent.program, "plan_put")
+        await asyncio.sleep(AFTER_S)
+        agent.program.stop()
+        node.program.stop()
+        if number:
+            found["peer"].append(peer.cpu_s())
+            found["light-node"].append(node.cpu_s())
+            found["ven"].append(agent.cpu_s())
+    return {name: Figure.of(every) for name, every in found.items()}
+
+
+class _Counted:
+    """A program that is run with its imports counted, as often as one likes."""
+
+    def __init__(self, program: Program) -> None:
+        self._found = program.log.with_suffix(".imports")
+        self.program = program.under(sys.executable, IMPORTS, self._found)
+
+    def start(self) -> None:
+        self._found.unlink(missing_ok=True)
+        self.program.log.unlink(missing_ok=True)
+        self._process = self.program.start()
+
+    async def ended(self) -> None:
+        await asyncio.to_thread(self._process.wait)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of its imports, once it has ended. Raises BenchFault."""
+        try:
+            return float(self._found.read_text())
+        except (OSError, ValueError) as error:
+            said = self.program.last_words()
+            raise BenchFault(f"{self.program.name} told nothing of its imports: {said}") from error
