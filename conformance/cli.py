@@ -6,7 +6,6 @@ import importlib
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -42,7 +41,6 @@ _VEN_ADAPTERS: Final = {
 
 
 @click.group(cls=Door)
-@click.version_option(version("demandflex"), prog_name="oadr-conformance")
 def main() -> None:
     r"""Test any OpenADR 2.0b VTN or VEN against the numbered rules of the standard.
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +17,7 @@ import click
 import msgspec
 
 from doorway import Door, configure_logs, load_settings, show, show_json
+from doorway.version import version
 from ems_bridge.asyncapi import document, schema_files, schemas, to_yaml
 from ems_bridge.broker import broker_at
 from ems_bridge.errors import BridgeError, EmsFailed, MessageRefused
@@ -52,7 +52,6 @@ def _example(title: str, *lines: str) -> str:
         "ems-bridge watch --site town-hall --node node-1",
     ),
 )
-@click.version_option(version("demandflex"), prog_name="ems-bridge")
 def main() -> None:
     """The MQTT line between a light node and the building's EMS."""
 
@@ -177,7 +176,7 @@ def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> 
         plant=load,
         now=_now,
         monotonic=time.monotonic,
-        version=f"reference {version('demandflex')}",
+        version=f"reference {version()}",
         heartbeat_s=settings.heartbeat_s,
         step_s=settings.step_s,
     )
@@ -485,7 +484,7 @@ def home_assistant(
         return
 
     def payload(shown: tuple[str, ...]) -> dict[str, Any]:
-        return view.discovery(topics, settings.ems, meters=shown, version=version("demandflex"))
+        return view.discovery(topics, settings.ems, meters=shown, version=version())
 
     async def publish() -> None:
         shown = meters or await described_meters(settings, _now)

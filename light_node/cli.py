@@ -4,7 +4,8 @@
 import asyncio
 import functools
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
+from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json, show_verdict
 from doorway.spared import uncollected
 from light_node import screen
 from light_node.commission import Weight
@@ -164,34 +165,27 @@ def check(settings: Settings, *, seconds: float, as_json: bool) -> None:
 @_configured
 @click.option("--json", "as_json", is_flag=True, help="Print for programs.")
 def status(settings: Settings, *, as_json: bool) -> None:
-    """Say whether all is well with the running node, and what is not."""
+    """Say whether all is well with the running node, and what is not; then exit status 1."""
 
     async def ask() -> Status:
         async with LocalClient(settings.socket) as client:
             return await _in_time(client.status())
 
     answer = asyncio.run(ask())
+    troubles = screen.verdict(answer, expects_ems=settings.mqtt is not None)
     if as_json:
         show_json(answer)
-        return
+        sys.exit(1 if troubles else 0)
     from rich.console import Console  # noqa: PLC0415 - waits for its use to save memory
     from rich.table import Table  # noqa: PLC0415 - waits for its use to save memory
 
-    troubles = screen.verdict(answer, expects_ems=settings.mqtt is not None)
-    show(click.style(_verdict(troubles), fg="red" if troubles else "green", bold=True))
-    for trouble in troubles:
-        show(f"  {click.style('!', fg='red')} {trouble}")
+    show_verdict(troubles)
     show(screen.headline(answer))
     table = Table(title=f"light node {settings.site.id}/{settings.site.node}", show_header=False)
     for what, said in screen.rows(answer):
         table.add_row(what, said)
     Console().print(table)
-
-
-def _verdict(troubles: Sequence[str]) -> str:
-    if not troubles:
-        return "All is well."
-    return "One thing is not well:" if len(troubles) == 1 else f"{len(troubles)} are not well:"
+    sys.exit(1 if troubles else 0)
 
 
 @main.group()

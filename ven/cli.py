@@ -4,6 +4,7 @@
 import asyncio
 import functools
 import signal
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json
+from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json, show_verdict
 from doorway.spared import uncollected
 from oadr.vocabulary import OptReason
 from ven import config, control, describe
@@ -220,13 +221,14 @@ def import_(file: Path, *, folder: Path) -> None:
 @_configured
 @_JSON
 def status(settings: Settings, *, as_json: bool) -> None:
-    """How the VEN is: registration, VTN, light node, reports."""
+    """Say whether all is well with the VEN, and what is not; then exit status 1."""
     found = _asked(settings, control.AskStatus(), _status_at_rest)
     assert isinstance(found, control.VenStatus)
     if as_json:
         show_json(found)
     else:
         _show_status(found)
+    sys.exit(1 if found.trouble else 0)
 
 
 @main.command(epilog=_example("ven events --config ven.toml"))
@@ -503,8 +505,7 @@ def _show_schedules(found: tuple[control.ScheduleStatus, ...]) -> None:
 
 
 def _show_status(found: control.VenStatus) -> None:
-    if found.trouble:
-        show(click.style(found.trouble, fg="yellow"))
+    show_verdict([found.trouble] if found.trouble else [])
     lines = {
         "VEN": f"{found.name}, {'running' if found.running else 'not running'}",
         "registered": (

@@ -67,6 +67,7 @@ async def test_a_set_point_that_nobody_hears_raises_alerts_until_an_ems_is_there
             assert (description.ems, description.meters[0].id) == ("bms", "main")
             assert "active_power_w" in description.meters[0].quantities
             assert "no EMS listens to set-points" in " ".join(shown.stdout.split())
+            assert shown.returncode == 1
 
             plant = Plant()
             building.load = lambda: plant.state.load_w

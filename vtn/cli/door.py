@@ -5,7 +5,6 @@ init, check, serve, backup, restore, upgrade and copy work on this machine; all 
 to the running `vtn serve` through its operator's API, found by the same settings file.
 """
 
-from importlib.metadata import version
 
 import click
 
@@ -29,7 +28,6 @@ from vtn.cli.vens import contexts, groups, vens
         "    --start now+10m --duration 1h",
     ),
 )
-@click.version_option(version("demandflex"), prog_name="vtn")
 def main() -> None:
     """The utility's OpenADR 2.0b VTN, and its operator's command line."""
 

@@ -85,9 +85,11 @@ def test_the_fingerprint_can_be_read_out_and_parsed(run, issued):
 def test_a_ven_that_has_never_run_says_so(run):
     told = run("status")
 
-    assert told.exit_code == 0
-    assert "The VEN has never run; start it with 'ven run'." in told.output
-    assert not json.loads(run("status", "--json").output)["registered"]
+    assert told.exit_code == 1
+    assert told.output.startswith("The VEN has never run; start it with 'ven run'.\n")
+    as_json = run("status", "--json")
+    assert as_json.exit_code == 1
+    assert not json.loads(as_json.output)["registered"]
 
 
 def test_a_ven_that_does_not_run_shows_what_it_knows(run, state):
