@@ -16,11 +16,17 @@ from vtn.store import events, measurements, reports, rollups
 class ReadingDesk(Room):
     """What is stored of what VENs reported."""
 
-    async def points(self, ven_id: str) -> list[Point]:
+    async def points(
+        self,
+        ven_id: str,
+        *,
+        after: tuple[str, str] | None = None,
+        limit: int | None = None,
+    ) -> list[Point]:
         """Every series that was ever stored of this VEN."""
         async with self._office.store.read() as connection:
             await known_ven(connection, ven_id)
-            return await measurements.points(connection, ven_id)
+            return await measurements.points(connection, ven_id, after=after, limit=limit)
 
     async def measurements(
         self, ven_id: str, r_id: str, starts_at: datetime, ends_at: datetime, *, facet: str = ""
