@@ -26,6 +26,7 @@ from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
 from vtn.accounts.oidc import Oidc
 from vtn.config import Settings, is_loopback
 from vtn.console.door import routers, templates
+from vtn.console.shell import refusals
 from vtn.desk import Desk
 from vtn.directory import Directory
 from vtn.doors import Doors, open_doors
@@ -41,6 +42,7 @@ from vtn.operations import make_app
 from vtn.proof import Proof
 from vtn.push import push
 from vtn.services.office import Office
+from vtn.shelving import Shelving
 from vtn.store import Store, vens
 from vtn.store.engine import head
 from vtn.store.nonces import Nonces
@@ -164,6 +166,8 @@ class App:
         await exits.enter_async_context(
             _meanwhile(tasks, office.conversation.run(store, self._now))
         )
+        await exits.enter_async_context(_meanwhile(tasks, office.handouts.run(store)))
+        await exits.enter_async_context(_meanwhile(tasks, Shelving(office).run()))
         vitals = Vitals(office, version=head(), worker=self._worker, run_dir=self._run_dir)
         exits.push_async_callback(vitals.figures.close)
         await exits.enter_async_context(_meanwhile(tasks, vitals.share()))
@@ -188,6 +192,7 @@ class App:
             feed=feed,
             console=routers(desk, self._now),
             templates=templates(),
+            pages=refusals(self._now),
             now=self._now,
         )
         self._operator_port = await exits.enter_async_context(

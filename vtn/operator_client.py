@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 PREFIX: Final = "/api/v1"
 TIMEOUT_S: Final = 60.0
+MOST: Final = 1000
+"""Of a page, at once."""
 
 Answer = tuple[int, bytes]
 """HTTP status and body."""
@@ -81,6 +83,18 @@ class OperatorClient:
             key.removesuffix("_"): str(value) for key, value in query.items() if value is not None
         }
         return self._call("GET", path, into, query=said)
+
+    def every(self, *path: str, into: type[T], key: Callable[[T], str], **query: object) -> list[T]:
+        """GET of a whole list, page by page; `key` is what the list is in the order of."""
+        found: list[T] = []
+        cursor: str | None = None
+        while True:
+            answered = self.get(*path, into=list[Any], limit=MOST, cursor=cursor, **query)
+            page = [msgspec.convert(one, into) for one in answered]
+            found += page
+            if len(page) < MOST:
+                return found
+            cursor = key(page[-1])
 
     def post(self, *path: str, into: type[T], body: object = None) -> T:
         return self._call("POST", path, into, body=body)

@@ -280,10 +280,10 @@ class Accounts:
 
     # --- looking after users ---------------------------------------------------------------------
 
-    async def users(self) -> list[User]:
-        """By name."""
+    async def users(self, *, after: str = "", limit: int | None = None) -> list[User]:
+        """By name: all, or so many `after` one."""
         async with self._store.read() as connection:
-            return await users.every(connection)
+            return await users.every(connection, after=after, limit=limit)
 
     async def add_user(
         self, name: str, roles: Collection[Role], *, subject: str = "", by: str
@@ -387,11 +387,13 @@ class Accounts:
             await self._note(connection, by, "reset user", name)
         return password
 
-    async def sessions(self, user: str | None = None) -> list[Session]:
-        """Those that are good, the latest first; of one user, or all."""
+    async def sessions(self, user: str | None = None, *, limit: int | None = None) -> list[Session]:
+        """Those that are good, the latest first; of one user, or all, or so many."""
         now = self._office.now()
         async with self._store.read() as connection:
-            return await users.sessions(connection, now=now, seen_since=now - IDLE, user=user)
+            return await users.sessions(
+                connection, now=now, seen_since=now - IDLE, user=user, limit=limit
+            )
 
     async def end_session(self, session_id: str, *, of: str | None = None, by: str) -> None:
         """`of` one user alone, or anybody's. Raises Unknown."""

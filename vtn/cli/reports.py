@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import click
+import msgspec
 
 from doorway import Door, show, show_json
 from vtn import export, records, screens
@@ -116,7 +117,12 @@ def measurements() -> None:
 @asks
 def measurements_list(vtn: OperatorClient, *, ven_id: str, as_json: bool) -> None:
     """List the stored series of a VEN."""
-    found = vtn.get("points", into=list[records.Point], ven=ven_id)
+    found = vtn.every(
+        "points",
+        into=records.Point,
+        key=lambda one: msgspec.json.encode((one.r_id, one.facet)).decode(),
+        ven=ven_id,
+    )
     show_json(found) if as_json else screens.points(found)
 
 

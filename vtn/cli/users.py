@@ -46,7 +46,7 @@ def user_add(
 @asks
 def user_list(vtn: OperatorClient, *, as_json: bool) -> None:
     """List users."""
-    found = vtn.get("users", into=list[UserView])
+    found = vtn.every("users", into=UserView, key=lambda one: one.name)
     show_json(found) if as_json else screens.users(found, now=current_time())
 
 

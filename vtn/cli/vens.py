@@ -58,7 +58,7 @@ def vens_add(
 @asks
 def vens_list(vtn: OperatorClient, *, group: str | None, as_json: bool) -> None:
     """List VENs: who is registered, who was heard of when."""
-    found = vtn.get("vens", into=list[Ven], group=group)
+    found = vtn.every("vens", into=Ven, key=lambda one: one.ven_id, group=group)
     show_json(found) if as_json else screens.vens(found, now=current_time())
 
 
@@ -192,7 +192,7 @@ def _members(group: records.Group, *, as_json: bool) -> None:
 @asks
 def groups_list(vtn: OperatorClient, *, as_json: bool) -> None:
     """List groups with their VENs."""
-    found = vtn.get("groups", into=list[records.Group])
+    found = vtn.every("groups", into=records.Group, key=lambda one: one.group_id)
     show_json(found) if as_json else screens.groups(found)
 
 
@@ -216,7 +216,7 @@ def contexts_add(vtn: OperatorClient, *, uri: str, name: str, as_json: bool) -> 
 @asks
 def contexts_list(vtn: OperatorClient, *, as_json: bool) -> None:
     """List market contexts."""
-    found = vtn.get("market-contexts", into=list[records.MarketContext])
+    found = vtn.every("market-contexts", into=records.MarketContext, key=lambda one: one.uri)
     show_json(found) if as_json else screens.contexts(found)
 
 

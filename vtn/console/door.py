@@ -38,6 +38,7 @@ from vtn.console import (
 from vtn.console.board import Board
 from vtn.console.shell import STATIC, STATIC_PATH, guarded, path_of, refusals, shell, static
 from vtn.desk import Desk
+from vtn.operations.problems import by_asker
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 _YEAR_S: Final = 365 * 24 * 3600
@@ -72,7 +73,7 @@ def routers(desk: Desk, clock: Callable[[], datetime]) -> Sequence[Router]:
                 "board": Provide(lambda: board, sync_to_thread=False),
                 "shell": Provide(shell),
             },
-            exception_handlers=refusals(clock),
+            exception_handlers=by_asker(refusals(clock), otherwise_page=True),
             after_request=guarded,
             include_in_schema=False,
         ),

@@ -35,6 +35,7 @@ from vtn.errors import (
     VtnError,
 )
 from vtn.operations.needs import NowHere
+from vtn.operations.problems import Refusals
 
 log = get_logger()
 
@@ -223,11 +224,8 @@ def status_of(fault: VtnError) -> int:
     )
 
 
-Refusal = Callable[[AnyRequest, Any], Response[Any]]
-
-
-def refusals(now: Callable[[], datetime]) -> dict[int | type[Exception], Refusal]:
-    """What the console answers where a handler did not: pages, and the way to the log-in."""
+def refusals(now: Callable[[], datetime]) -> Refusals:
+    """What browsers are shown where a handler has refused: pages, and the way to the log-in."""
 
     def refusal(request: AnyRequest, status: int, sentence: str) -> Template:
         return Shell(request, now(), ()).page(

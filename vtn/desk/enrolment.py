@@ -70,10 +70,13 @@ class EnrolmentDesk(Room):
             )
         return invitation, code
 
-    async def codes(self) -> list[EnrolmentCode]:
-        """The latest codes, the newest first."""
+    async def codes(self, *, after: str | None = None, limit: int = _MOST) -> list[EnrolmentCode]:
+        """The latest codes, the newest first, `after` one. Raises Unknown where that is gone."""
         async with self._office.store.read() as connection:
-            return await codes.latest(connection, limit=_MOST)
+            last = None if after is None else await codes.find(connection, after)
+            if after is not None and last is None:
+                raise _no_code(after)
+            return await codes.latest(connection, after=last, limit=limit)
 
     async def withdraw_code(self, code_id: str, *, by: str) -> EnrolmentCode:
         """From now on nobody enrols with it. Raises Unknown, and Conflict for one that was used."""
@@ -81,7 +84,7 @@ class EnrolmentDesk(Room):
         async with self._office.store.write() as connection:
             code = await codes.find(connection, code_id, lock=True)
             if code is None:
-                raise Unknown(f"There is no enrolment code '{code_id}'; see `vtn codes list`.")
+                raise _no_code(code_id)
             if code.used_at is not None:
                 raise Conflict(
                     f"The code was used; to shut out who used it: vtn vens revoke {code.ven_id}."
@@ -93,3 +96,7 @@ class EnrolmentDesk(Room):
             found = await codes.find(connection, code_id)
         assert found is not None
         return found
+
+
+def _no_code(code_id: str) -> Unknown:
+    return Unknown(f"There is no enrolment code '{code_id}'; see `vtn codes list`.")

@@ -60,12 +60,17 @@ class GroupingDesk(Room):
             news.changed(*(wanted ^ had))
         return found
 
+    async def market_context(self, uri: str) -> MarketContext:
+        """Raises Unknown."""
+        async with self._office.store.read() as connection:
+            return await _known_context(connection, uri)
+
     async def edit_market_context(
         self, uri: str, *, name: str, seen: str, by: str
     ) -> MarketContext:
         """Another name. Raises Unknown, and Stale where somebody else was first."""
         async with self._office.store.write() as connection:
-            context = await _known_context(connection, uri)
+            context = await _known_context(connection, uri, lock=True)
             _refuse_stale(context, seen, f"the market context '{uri}'")
             await groups.rename_market_context(connection, uri, name)
             await self._note(connection, by, "edit market context", f"context:{uri}", detail=name)
@@ -77,9 +82,10 @@ def _refuse_stale(what: Group | MarketContext, seen: str, named: str) -> None:
         raise Stale(f"Somebody else has changed {named}; this is how it is now.")
 
 
-async def _known_context(connection: AsyncConnection, uri: str) -> MarketContext:
-    known = await groups.market_contexts(connection)
-    found = next((one for one in known if one.uri == uri), None)
+async def _known_context(
+    connection: AsyncConnection, uri: str, *, lock: bool = False
+) -> MarketContext:
+    found = await groups.market_context(connection, uri, lock=lock)
     if found is None:
         raise Unknown(f"There is no market context '{uri}'; see `vtn contexts list`.")
     return found

@@ -15,9 +15,10 @@ from vtn.store import groups
 class GroupDesk(Room):
     """Whom events can be for, and what they belong to."""
 
-    async def groups(self) -> list[Group]:
+    async def groups(self, *, after: str = "", limit: int | None = None) -> list[Group]:
+        """By groupID: all, or so many `after` one."""
         async with self._office.store.read() as connection:
-            return await groups.every(connection)
+            return await groups.every(connection, after=after, limit=limit)
 
     async def add_group(
         self, group_id: str, name: str, *, ven_ids: Sequence[str] = (), by: str
@@ -60,9 +61,12 @@ class GroupDesk(Room):
             news.changed(*ven_ids)
         return group
 
-    async def market_contexts(self) -> list[MarketContext]:
+    async def market_contexts(
+        self, *, after: str = "", limit: int | None = None
+    ) -> list[MarketContext]:
+        """By URI: all, or so many `after` one."""
         async with self._office.store.read() as connection:
-            return await groups.market_contexts(connection)
+            return await groups.market_contexts(connection, after=after, limit=limit)
 
     async def add_market_context(self, uri: str, name: str, *, by: str) -> MarketContext:
         """An event's market context must be one of these. Raises Conflict, Invalid."""
@@ -71,7 +75,7 @@ class GroupDesk(Room):
             raise Invalid("A market context is a URI, such as http://utility.example/programme.")
         context = MarketContext(uri=identifier("market context", normal), name=name)
         async with self._office.store.write() as connection:
-            if context.uri in {one.uri for one in await groups.market_contexts(connection)}:
+            if await groups.market_context(connection, context.uri) is not None:
                 raise Conflict(f"There is a market context '{context.uri}' already.")
             await groups.add_market_context(connection, context)
             await self._note(

@@ -65,11 +65,21 @@ class PlanDesk(EventDesk):
         return proposal
 
     async def proposals(
-        self, *, state: ProposalState | None = ProposalState.AWAITING, limit: int = 100
+        self,
+        *,
+        state: ProposalState | None = ProposalState.AWAITING,
+        after: str | None = None,
+        limit: int = 100,
     ) -> list[Proposal]:
-        """Those that wait, the latest first; with None as `state` all of them."""
+        """Those that wait, the latest first, `after` one; with None as `state` all of them.
+
+        Raises Unknown where that one is gone.
+        """
         async with self._office.store.read() as connection:
-            return await plans.proposals(connection, state=state, limit=limit)
+            last = None if after is None else await plans.proposal(connection, after)
+            if after is not None and last is None:
+                raise _no_proposal(after)
+            return await plans.proposals(connection, state=state, after=last, limit=limit)
 
     async def proposal(self, proposal_id: str) -> Proposal:
         """Raises Unknown."""
@@ -129,10 +139,10 @@ class PlanDesk(EventDesk):
 
     # --- templates -------------------------------------------------------------------------------
 
-    async def templates(self) -> list[Template]:
-        """By name."""
+    async def templates(self, *, after: str = "", limit: int | None = None) -> list[Template]:
+        """By name: all, or so many `after` one."""
         async with self._office.store.read() as connection:
-            return await plans.templates(connection)
+            return await plans.templates(connection, after=after, limit=limit)
 
     async def template(self, name: str) -> Template:
         """Raises Unknown."""
@@ -156,7 +166,7 @@ class PlanDesk(EventDesk):
             version = before.version if before else 0
             if expected is not None and expected != version:
                 raise Stale(f"Somebody else has changed the template '{name}'; look again.")
-            if before is None and len(await plans.templates(connection)) >= _MOST_TEMPLATES:
+            if before is None and await plans.count_templates(connection) >= _MOST_TEMPLATES:
                 raise Invalid(f"There are {_MOST_TEMPLATES} templates; remove one first.")
             template = Template(
                 name=name, order=order, version=version + 1, changed_at=at, changed_by=by

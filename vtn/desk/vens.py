@@ -56,12 +56,14 @@ class VenDesk(Room):
             news.changed(ven.ven_id)
         return self._office.ven(ven.ven_id)
 
-    async def vens(self, *, group: str | None = None) -> list[Ven]:
-        """All VENs, or those of a group, by venID."""
+    async def vens(
+        self, *, group: str | None = None, after: str = "", limit: int | None = None
+    ) -> list[Ven]:
+        """All VENs, or those of a group, by venID; or so many of them `after` one."""
         async with self._office.store.read() as connection:
             if group is not None:
                 await known_group(connection, group)
-            found = await vens.every(connection, group=group)
+            found = await vens.every(connection, group=group, after=after, limit=limit)
         return [self._live(ven) for ven in found]
 
     async def ven(self, ven_id: str) -> Ven:

@@ -12,7 +12,6 @@ from litestar.config.csrf import CSRFConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import OpenAPIMediaType
-from litestar.exceptions import HTTPException
 from litestar.middleware import DefineMiddleware
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -25,11 +24,10 @@ from vtn.accounts.accounts import Accounts
 from vtn.config import Settings
 from vtn.credential import read_token
 from vtn.desk import Desk
-from vtn.errors import VtnError
 from vtn.live import Feed
 from vtn.operations import enrolment, events, live, probes, records, reports, users, vens
 from vtn.operations.access import Access, Csrf, operator, person
-from vtn.operations.problems import broken, known_queries_only, refused, too_deep, unfit
+from vtn.operations.problems import Refusals, by_asker, known_queries_only
 from vtn.operations.readable import show_page
 from vtn.vitals import Vitals
 
@@ -90,12 +88,14 @@ def make_app(
     feed: Feed | None = None,
     console: Sequence[ControllerRouterHandler] = (),
     templates: TemplateConfig[Any] | None = None,
+    pages: Refusals | None = None,
     now: Callable[[], datetime] = _now,
 ) -> Litestar:
     """The ASGI application; without `accounts` for who has the token only.
 
     With a `feed` there is /live, where it is told what changes.
-    `console` are the pages for browsers, made of `templates`.
+    `console` are the pages for browsers, made of `templates`; `pages` what a browser is shown where
+    no page of the console refuses by itself.
     Raises Unauthorised where a token cannot be read.
     """
     token = read_token(settings.operator.token_file)
@@ -130,12 +130,7 @@ def make_app(
             "accounts": Provide(lambda: accounts, sync_to_thread=False),
             "feed": Provide(lambda: feed, sync_to_thread=False),
         },
-        exception_handlers={
-            VtnError: refused,
-            HTTPException: unfit,
-            RecursionError: too_deep,
-            Exception: broken,
-        },
+        exception_handlers=by_asker(pages or {}, otherwise_page=False),
         openapi_config=description(),
         request_max_body_size=MAX_BYTES,
         logging_config=None,  # structlog is set up at the program's door

@@ -55,6 +55,17 @@ class NewGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     vens: tuple[Name, ...] = ()
 
 
+class GroupEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a group is from now on."""
+
+    name: Name
+    vens: tuple[Name, ...]
+
+
+class MarketContextEdit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    name: Name
+
+
 class Members(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     vens: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1)]
 

@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """/enrolment-codes: one-time codes with which devices enrol."""
 
-from litestar import Router, get, post
+from typing import Any
+
+from litestar import Request, Response, Router, get, post
+from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from certs.sheet import MadeCode, made_code
 from vtn.accounts import Act
 from vtn.operations.bodies import NewCode
 from vtn.operations.needs import By, DeskHere, NowHere
+from vtn.operations.pages import Cursor, Limit, linked, placed
 from vtn.views import Code
 
 
@@ -26,9 +30,21 @@ async def make_code(data: JSONBody[NewCode], desk: DeskHere, by: By) -> MadeCode
 
 
 @get("/enrolment-codes", act=Act.NODES)
-async def list_codes(desk: DeskHere, now: NowHere) -> list[Code]:
-    """The latest codes and what became of them, the newest first."""
-    return [Code.of(each, now()) for each in await desk.codes()]
+async def list_codes(
+    *,
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    now: NowHere,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response[list[Code]]:
+    """The latest codes and what became of them, the newest first; `Link` leads to the next page."""
+    with placed(cursor):
+        found = await desk.codes(after=cursor, limit=limit + 1)
+    at = now()
+    return linked(
+        request, found, limit=limit, key=lambda one: one.code_id, view=lambda one: Code.of(one, at)
+    )
 
 
 @post("/enrolment-codes/{code_id:str}/withdraw", status_code=200, act=Act.NODES)

@@ -16,7 +16,7 @@ from vtn.desk import Desk
 from vtn.errors import Forbidden, Stale
 from vtn.operations.bodies import Declined, StopOrder
 from vtn.operations.needs import By, DeskHere, NowHere, Who
-from vtn.operations.pages import Cursor, Limit, linked, paged
+from vtn.operations.pages import MOST, Cursor, Limit, linked, placed
 from vtn.operations.versions import RepeatKey, Seen, expected_version, repeat_of, tagged
 from vtn.orders import EventChange, EventOrder
 from vtn.records import ProposalState
@@ -45,10 +45,11 @@ async def list_events(
     cursor: Cursor = None,
 ) -> Response[list[EventView]]:
     """Events, the one that starts last first; `Link` leads to the next page."""
-    enough = limit + 1 if cursor is None else None
-    found = await desk.events(status=status, ven_id=ven, limit=enough)
-    page, after = paged(found, key=lambda one: one.event.event_id, limit=limit, cursor=cursor)
-    return linked(request, [EventView.of(each) for each in page], after)
+    with placed(cursor):
+        found = await desk.events(status=status, ven_id=ven, after=cursor, limit=limit + 1)
+    return linked(
+        request, found, limit=limit, key=lambda one: one.event.event_id, view=EventView.of
+    )
 
 
 @post("/events", act=Act.EVENTS, responses={202: WAITS})
@@ -137,11 +138,20 @@ async def stop_all(data: JSONBody[StopOrder], desk: DeskHere, by: By) -> Stopped
 
 @get("/proposals", act=Act.VIEW)
 async def list_proposals(
-    desk: DeskHere, *, decided: FromQuery[bool] = False, limit: Limit = 100
-) -> list[ProposalView]:
-    """Events that wait for a second person; with `decided` those before, too."""
+    *,
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    decided: FromQuery[bool] = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Response[list[ProposalView]]:
+    """Events that wait for a second person, the latest first; with `decided` those before, too."""
     state = None if decided else ProposalState.AWAITING
-    return [ProposalView.of(one) for one in await desk.proposals(state=state, limit=limit)]
+    with placed(cursor):
+        found = await desk.proposals(state=state, after=cursor, limit=limit + 1)
+    return linked(
+        request, found, limit=limit, key=lambda one: one.proposal_id, view=ProposalView.of
+    )
 
 
 @post("/proposals/{proposal_id:str}/approve", status_code=200, act=Act.APPROVE)
@@ -166,9 +176,16 @@ async def decline_event(
 
 
 @get("/templates", act=Act.VIEW)
-async def list_templates(desk: DeskHere) -> list[TemplateView]:
-    """Orders to begin from, by name."""
-    return [TemplateView.of(one) for one in await desk.templates()]
+async def list_templates(
+    *,
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[list[TemplateView]]:
+    """Orders to begin from, by name; `Link` leads to the next page."""
+    found = await desk.templates(after=cursor or "", limit=limit + 1)
+    return linked(request, found, limit=limit, key=lambda one: one.name, view=TemplateView.of)
 
 
 @get("/templates/{name:str}", act=Act.VIEW)
@@ -219,7 +236,7 @@ async def show_curtailment(
 
 async def _only_context(desk: Desk) -> str:
     """The market context, where there is no choice; "" where there is."""
-    contexts = await desk.market_contexts()
+    contexts = await desk.market_contexts(limit=2)
     return contexts[0].uri if len(contexts) == 1 else ""
 
 

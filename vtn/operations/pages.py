@@ -1,48 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
 """Lists page by page: `limit` and `cursor` in, the whole list's next page in `Link` (RFC 8288).
 
-The cursor is the key of the last one that was seen: what is added or removed meanwhile neither
-repeats nor hides another one.
+The cursor is the key of the last one that was seen, and the database begins after it: what is added
+or removed meanwhile neither repeats nor hides another one, and no page costs more than the first.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
 from litestar import Request, Response
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
-from vtn.errors import Invalid
+from vtn.errors import Invalid, Unknown
 
 T = TypeVar("T")
+V = TypeVar("V")
 
 MOST: Final = 1000
 Limit = Annotated[int, QueryParameter(ge=1, le=MOST)]
 Cursor = Annotated[str | None, QueryParameter(max_length=300)]
 
 
-def paged(
-    found: Sequence[T], *, key: Callable[[T], str], limit: int | None, cursor: str | None
-) -> tuple[Sequence[T], str | None]:
-    """One page, and the cursor of the next; None at the end. Raises Invalid for a lost place."""
-    start = 0
-    if cursor is not None:
-        places = (index for index, one in enumerate(found) if key(one) == cursor)
-        start = next(places, -1) + 1
-        if not start:
-            raise Invalid("cursor: what it stood for is gone; begin again without it.")
-    page = found[start:] if limit is None else found[start : start + limit]
-    more = start + len(page) < len(found)
-    return page, key(page[-1]) if more and page else None
-
-
 def linked(
-    request: Request[Any, Any, State], page: list[T], after: str | None
-) -> Response[list[T]]:
-    """The page; `Link` leads to the next."""
-    if after is None:
-        return Response(page)
+    request: Request[Any, Any, State],
+    found: Sequence[T],
+    *,
+    limit: int,
+    key: Callable[[T], str],
+    view: Callable[[T], V],
+) -> Response[list[V]]:
+    """The page, of one more than `limit` that were looked for; `Link` leads to the next."""
+    shown = [view(one) for one in found[:limit]]
+    if len(found) <= limit:
+        return Response(shown)
     queries = [(name, value) for name, value in request.query_params.items() if name != "cursor"]
-    target = f"{request.url.path}?{urlencode([*queries, ('cursor', after)])}"
-    return Response(page, headers={"Link": f'<{target}>; rel="next"'})
+    after = ("cursor", key(found[limit - 1]))
+    target = f"{request.url.path}?{urlencode([*queries, after])}"
+    return Response(shown, headers={"Link": f'<{target}>; rel="next"'})
+
+
+@contextlib.contextmanager
+def placed(cursor: str | None) -> Iterator[None]:
+    """Around a search for what comes after a cursor. Raises Invalid where its place is lost."""
+    try:
+        yield
+    except Unknown as fault:
+        if cursor is None:
+            raise
+        raise Invalid("cursor: what it stood for is gone; begin again without it.") from fault
+
+
+def pair(cursor: str | None) -> tuple[str, str] | None:
+    """A cursor of two words, as `of_pair` has made it. Raises Invalid."""
+    if cursor is None:
+        return None
+    try:
+        return msgspec.json.decode(cursor, type=tuple[str, str])
+    except msgspec.DecodeError as error:
+        raise Invalid("cursor: send it as it came in Link.") from error
+
+
+def of_pair(first: str, second: str) -> str:
+    return msgspec.json.encode((first, second)).decode()

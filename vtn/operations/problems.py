@@ -2,8 +2,9 @@
 """Refusals as problem+json (RFC 9457): the status, and one sentence in `detail`."""
 
 import difflib
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request, Response
@@ -95,6 +96,38 @@ def broken(request: AnyRequest, fault: Exception) -> Response[Problem]:
     """A mistake of ours; what exactly is for the log."""
     log.error("operator request failed", path=request.url.path, exc_info=fault)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "The VTN made a mistake; its log says more.")
+
+
+Refusal = Callable[[AnyRequest, Any], Response[Any]]
+Refusals = Mapping[int | type[Exception], Refusal]
+
+REFUSALS: Final[Refusals] = {
+    VtnError: refused,
+    HTTPException: unfit,
+    RecursionError: too_deep,
+    Exception: broken,
+}
+
+
+def by_asker(pages: Refusals, *, otherwise_page: bool) -> dict[int | type[Exception], Refusal]:
+    """REFUSALS for programs, `pages` for browsers; below /api/ everybody is a program.
+
+    Browsers say that they take HTML, programs that they take JSON; `otherwise_page` is for who says
+    neither.
+    """
+
+    def is_browser(request: AnyRequest) -> bool:
+        taken = request.headers.get("accept", "")
+        if request.url.path.startswith("/api/"):
+            return False
+        return "text/html" in taken or ("json" not in taken and otherwise_page)
+
+    def chosen(kind: int | type[Exception], page: Refusal) -> Refusal:
+        kinds = kind.__mro__ if isinstance(kind, type) else ()
+        problem = next(REFUSALS[one] for one in kinds if one in REFUSALS)
+        return lambda request, fault: (page if is_browser(request) else problem)(request, fault)
+
+    return {**REFUSALS, **{kind: chosen(kind, page) for kind, page in pages.items()}}
 
 
 def _sentence(request: AnyRequest, fault: ValidationException) -> str:

@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """/vens/…/reports, /points and /measurements: what VENs report, and what of it is stored."""
 
+import itertools
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
-from litestar import Response, Router, get, post
+from litestar import Request, Response, Router, get, post
+from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.response import Stream
 
 from vtn import export, orders, records, spoken_times
 from vtn.accounts import Act
 from vtn.errors import Invalid
 from vtn.operations.bodies import CancelReport
 from vtn.operations.needs import By, DeskHere, NowHere
+from vtn.operations.pages import MOST, Cursor, Limit, linked, of_pair, pair
 from vtn.orders import ReportOrder
 from vtn.views import Measurements, Reports
 
@@ -20,6 +25,8 @@ LONGEST: Final = timedelta(days=7)
 """Of one answer: 151 200 values at 4 s; who wants more asks for one stretch after another."""
 LONGEST_ROLLED: Final = timedelta(days=92)
 """Of one answer in quarter hours: 8 832 of them."""
+_LINES: Final = 2000
+"""Of CSV, in one piece of the answer."""
 _TOO_LONG = "to: one answer holds {} at most; ask for one stretch after another."
 
 
@@ -63,9 +70,23 @@ async def cancel_report(
 
 
 @get("/points", act=Act.VIEW)
-async def list_points(ven: FromQuery[str], desk: DeskHere) -> list[records.Point]:
-    """Every series that is stored of a VEN."""
-    return await desk.points(ven)
+async def list_points(
+    *,
+    request: Request[Any, Any, State],
+    ven: FromQuery[str],
+    desk: DeskHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[list[records.Point]]:
+    """The series that are stored of a VEN, by rID and facet; `Link` leads to the next page."""
+    found = await desk.points(ven, after=pair(cursor), limit=limit + 1)
+    return linked(
+        request,
+        found,
+        limit=limit,
+        key=lambda one: of_pair(one.r_id, one.facet),
+        view=lambda one: one,
+    )
 
 
 @get("/measurements", response_description="JSON, or CSV with format=csv", act=Act.VIEW)
@@ -80,7 +101,7 @@ async def show_measurements(
     facet: FromQuery[str] = "",
     resolution: FromQuery[Literal["auto", "raw", "15min"]] = "auto",
     format_: Annotated[Literal["json", "csv"], QueryParameter(name="format")] = "json",
-) -> Response[Measurements] | Response[str]:
+) -> Response[Measurements] | Stream:
     """Stored values of one point in [from, to): as measured, or rolled up to quarter hours.
 
     Raw is seven days at most, quarter hours 92 days. `auto` is raw where that is possible and
@@ -102,9 +123,16 @@ async def show_measurements(
             raise Invalid(_TOO_LONG.format("92 days of quarter hours"))
         found = Measurements.rolled(await desk.rollups(*span, facet=facet))
     if format_ == "csv":
-        text = "".join((export.head(found.resolution), *export.csv_lines(found)))
-        return Response(text, media_type="text/csv")
+        return Stream(_csv(found), media_type="text/csv")
     return Response(found)
+
+
+def _csv(found: Measurements) -> Iterator[str]:
+    """Some lines at a time: the whole may be ten times as large as the values."""
+    yield export.head(found.resolution)
+    lines = iter(export.csv_lines(found))
+    while part := "".join(itertools.islice(lines, _LINES)):
+        yield part
 
 
 router = Router(

@@ -2,13 +2,16 @@
 """/me, /users and /sessions: who may come in, and one's own account."""
 
 import dataclasses
+from typing import Any
 
-from litestar import Response, Router, get, patch, post
+from litestar import Request, Response, Router, get, patch, post
+from litestar.datastructures import State
 from litestar.params import FromPath, JSONBody
 
 from vtn.accounts import Act
 from vtn.accounts.views import Me, NewPassword, NewUser, OneTime, SessionView, UserChange, UserView
 from vtn.operations.needs import AccountsHere, By, Who
+from vtn.operations.pages import MOST, Cursor, Limit, linked
 from vtn.operations.versions import Seen, expected_version, tagged
 
 
@@ -26,9 +29,16 @@ async def change_password(data: JSONBody[NewPassword], accounts: AccountsHere, w
 
 
 @get("/users", act=Act.USERS)
-async def list_users(accounts: AccountsHere) -> list[UserView]:
-    """All users, by name."""
-    return [UserView.of(one) for one in await accounts.users()]
+async def list_users(
+    *,
+    request: Request[Any, Any, State],
+    accounts: AccountsHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[list[UserView]]:
+    """Users, by name; `Link` leads to the next page."""
+    found = await accounts.users(after=cursor or "", limit=limit + 1)
+    return linked(request, found, limit=limit, key=lambda one: one.name, view=UserView.of)
 
 
 @post("/users", act=Act.USERS)
@@ -65,15 +75,22 @@ async def change_user(
 
 
 @post("/users/{name:str}/reset", status_code=200, act=Act.USERS)
-async def reset_user(name: FromPath[str], accounts: AccountsHere, by: By) -> OneTime:
-    """Give a new one-time password; their sessions and second factor are gone."""
-    return OneTime(name=name, password=await accounts.reset_user(name, by=by))
+async def reset_user(
+    name: FromPath[str], accounts: AccountsHere, by: By, seen: Seen = None
+) -> OneTime:
+    """Give a new one-time password; their sessions and second factor are gone.
+
+    With If-Match only where nobody else has changed the user since.
+    """
+    expected = None if seen is None else expected_version(seen)
+    password = await accounts.reset_user(name, expected=expected, by=by)
+    return OneTime(name=name, password=password)
 
 
 @get("/sessions", act=Act.USERS)
-async def list_sessions(accounts: AccountsHere) -> list[SessionView]:
+async def list_sessions(accounts: AccountsHere, limit: Limit = MOST) -> list[SessionView]:
     """Who is logged in, the latest first."""
-    return [SessionView.of(one) for one in await accounts.sessions()]
+    return [SessionView.of(one) for one in await accounts.sessions(limit=limit)]
 
 
 @post("/sessions/{session_id:str}/end", status_code=204, act=Act.USERS)

@@ -5,15 +5,18 @@ from typing import Annotated, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Response, Router, get, patch, post, put
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from oadr.fingerprint import sha256
 from vtn import records
 from vtn.accounts import Act
+from vtn.desk.grouping import seen_of
 from vtn.errors import Invalid
 from vtn.operations.bodies import (
+    GroupEdit,
+    MarketContextEdit,
     Members,
     NewCertificate,
     NewGroup,
@@ -22,7 +25,8 @@ from vtn.operations.bodies import (
     NewVen,
 )
 from vtn.operations.needs import By, DeskHere
-from vtn.operations.pages import MOST, Cursor, linked, paged
+from vtn.operations.pages import MOST, Cursor, Limit, linked
+from vtn.operations.versions import Seen, expected_digest, tagged
 from vtn.views import Opt, Ven
 
 
@@ -30,14 +34,14 @@ from vtn.views import Opt, Ven
 async def list_vens(
     request: Request[Any, Any, State],
     desk: DeskHere,
+    *,
     group: FromQuery[str | None] = None,
-    limit: Annotated[int | None, QueryParameter(ge=1, le=MOST)] = None,
+    limit: Limit = MOST,
     cursor: Cursor = None,
 ) -> Response[list[Ven]]:
-    """All VENs, or those of a group; with a `limit` page by page, `Link` leads to the next."""
-    found = await desk.vens(group=group)
-    page, after = paged(found, key=lambda one: one.ven_id, limit=limit, cursor=cursor)
-    return linked(request, [Ven.of(each) for each in page], after)
+    """VENs, or those of a group, by venID; `Link` leads to the next page."""
+    found = await desk.vens(group=group, after=cursor or "", limit=limit + 1)
+    return linked(request, found, limit=limit, key=lambda one: one.ven_id, view=Ven.of)
 
 
 @post("/vens", act=Act.NODES)
@@ -126,45 +130,114 @@ async def list_days(
 
 
 @get("/groups", act=Act.VIEW)
-async def list_groups(desk: DeskHere) -> list[records.Group]:
-    """All groups with their VENs."""
-    return await desk.groups()
+async def list_groups(
+    *,
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[list[records.Group]]:
+    """Groups with their VENs, by groupID; `Link` leads to the next page."""
+    found = await desk.groups(after=cursor or "", limit=limit + 1)
+    return linked(request, found, limit=limit, key=lambda one: one.group_id, view=lambda one: one)
 
 
 @post("/groups", act=Act.GROUPS)
-async def add_group(data: JSONBody[NewGroup], desk: DeskHere, by: By) -> records.Group:
+async def add_group(data: JSONBody[NewGroup], desk: DeskHere, by: By) -> Response[records.Group]:
     """Make a group that events can be for."""
-    return await desk.add_group(data.group_id, data.name or data.group_id, ven_ids=data.vens, by=by)
+    name = data.name or data.group_id
+    return _group(await desk.add_group(data.group_id, name, ven_ids=data.vens, by=by))
+
+
+@get("/groups/{group_id:str}", act=Act.VIEW)
+async def show_group(group_id: FromPath[str], desk: DeskHere) -> Response[records.Group]:
+    """One group with its VENs."""
+    return _group(await desk.group(group_id))
+
+
+@put("/groups/{group_id:str}", act=Act.GROUPS)
+async def edit_group(
+    *,
+    group_id: FromPath[str],
+    data: JSONBody[GroupEdit],
+    desk: DeskHere,
+    by: By,
+    seen: Seen = None,
+) -> Response[records.Group]:
+    """Give a group this name and these VENs in place of those it has.
+
+    `If-Match` says what was looked at: 428 without, 412 where it has changed meanwhile. Events
+    published already stay with whom they were for.
+    """
+    looked_at = expected_digest(seen)
+    return _group(
+        await desk.edit_group(group_id, name=data.name, ven_ids=data.vens, seen=looked_at, by=by)
+    )
 
 
 @post("/groups/{group_id:str}/members", status_code=200, act=Act.GROUPS)
 async def add_members(
     group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
-) -> records.Group:
+) -> Response[records.Group]:
     """Add VENs to a group."""
-    return await desk.add_to_group(group_id, data.vens, by=by)
+    return _group(await desk.add_to_group(group_id, data.vens, by=by))
 
 
 @post("/groups/{group_id:str}/members/remove", status_code=200, act=Act.GROUPS)
 async def remove_members(
     group_id: FromPath[str], data: JSONBody[Members], desk: DeskHere, by: By
-) -> records.Group:
+) -> Response[records.Group]:
     """Remove VENs from a group."""
-    return await desk.remove_from_group(group_id, data.vens, by=by)
+    return _group(await desk.remove_from_group(group_id, data.vens, by=by))
 
 
 @get("/market-contexts", act=Act.VIEW)
-async def list_contexts(desk: DeskHere) -> list[records.MarketContext]:
-    """All market contexts."""
-    return await desk.market_contexts()
+async def list_contexts(
+    *,
+    request: Request[Any, Any, State],
+    desk: DeskHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[list[records.MarketContext]]:
+    """Market contexts, by URI; `Link` leads to the next page."""
+    found = await desk.market_contexts(after=cursor or "", limit=limit + 1)
+    return linked(request, found, limit=limit, key=lambda one: one.uri, view=lambda one: one)
 
 
 @post("/market-contexts", act=Act.GROUPS)
 async def add_context(
     data: JSONBody[NewMarketContext], desk: DeskHere, by: By
-) -> records.MarketContext:
+) -> Response[records.MarketContext]:
     """Make a market context (a URI) that events can belong to."""
-    return await desk.add_market_context(data.uri, data.name or data.uri, by=by)
+    return _context(await desk.add_market_context(data.uri, data.name or data.uri, by=by))
+
+
+@get("/market-context", act=Act.VIEW)
+async def show_context(uri: FromQuery[str], desk: DeskHere) -> Response[records.MarketContext]:
+    """One market context."""
+    return _context(await desk.market_context(uri))
+
+
+@patch("/market-context", act=Act.GROUPS)
+async def edit_context(
+    *,
+    uri: FromQuery[str],
+    data: JSONBody[MarketContextEdit],
+    desk: DeskHere,
+    by: By,
+    seen: Seen = None,
+) -> Response[records.MarketContext]:
+    """Give a market context another name; `If-Match` says what was looked at."""
+    looked_at = expected_digest(seen)
+    return _context(await desk.edit_market_context(uri, name=data.name, seen=looked_at, by=by))
+
+
+def _group(group: records.Group) -> Response[records.Group]:
+    return tagged(group, seen_of(group))
+
+
+def _context(context: records.MarketContext) -> Response[records.MarketContext]:
+    return tagged(context, seen_of(context))
 
 
 def _der(pem: str) -> bytes:
@@ -191,10 +264,14 @@ router = Router(
         list_days,
         list_groups,
         add_group,
+        show_group,
+        edit_group,
         add_members,
         remove_members,
         list_contexts,
         add_context,
+        show_context,
+        edit_context,
     ],
     tags=["vens"],
 )

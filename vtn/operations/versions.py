@@ -3,7 +3,7 @@
 
 import hashlib
 import re
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 from litestar import Response
@@ -17,6 +17,11 @@ T = TypeVar("T")
 Seen = Annotated[str | None, HeaderParameter(name="If-Match")]
 """The ETag of what the operator looked at."""
 
+_UNSEEN: Final = (
+    "Say which version you looked at: send its ETag as If-Match, so that nobody overwrites what "
+    "somebody else has changed."
+)
+_NO_TAG: Final = 'If-Match: send the ETag as it came, quotes and all, such as "3".'
 
 RepeatKey = Annotated[str | None, HeaderParameter(name="Idempotency-Key", max_length=200)]
 """What tells a request that comes again from another one."""
@@ -31,9 +36,19 @@ def repeat_of(key: str | None, body: msgspec.Struct) -> Repeat | None:
     return Repeat(key=key, body_sha256=hashlib.sha256(msgspec.json.encode(body)).hexdigest())
 
 
-def tagged(content: T, version: int) -> Response[T]:
-    """An answer that says which version it is."""
+def tagged(content: T, version: int | str) -> Response[T]:
+    """An answer that says which version it is: a number, or a digest of the content."""
     return Response(content, headers={"ETag": f'"{version}"'})
+
+
+def expected_digest(seen: str | None) -> str:
+    """As `expected_version`, of what is told apart by a digest of its content."""
+    if seen is None:
+        raise NotSeen(_UNSEEN)
+    found = re.fullmatch(r'(?:W/)?"([0-9a-f]{16})"', seen.strip())
+    if found is None:
+        raise Invalid(_NO_TAG)
+    return found[1]
 
 
 def expected_version(seen: str | None, said: int | None = None) -> int:
@@ -43,12 +58,9 @@ def expected_version(seen: str | None, said: int | None = None) -> int:
     """
     if seen is None:
         if said is None:
-            raise NotSeen(
-                "Say which version you looked at: send its ETag as If-Match, so that nobody "
-                "overwrites what somebody else has changed."
-            )
+            raise NotSeen(_UNSEEN)
         return said
     found = re.fullmatch(r'(?:W/)?"(\d{1,9})"', seen.strip())
     if found is None:
-        raise Invalid('If-Match: send the ETag as it came, such as "3".')
+        raise Invalid(_NO_TAG)
     return int(found[1])

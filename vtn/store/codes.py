@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.records import EnrolmentCode
@@ -39,9 +39,16 @@ async def find(
     return _code(row) if row is not None else None
 
 
-async def latest(connection: AsyncConnection, *, limit: int) -> list[EnrolmentCode]:
-    """The newest first."""
-    query = select(EnrolmentCodeRow.__table__).order_by(EnrolmentCodeRow.made_at.desc())
+async def latest(
+    connection: AsyncConnection, *, after: EnrolmentCode | None = None, limit: int
+) -> list[EnrolmentCode]:
+    """The newest first: so many, `after` one."""
+    query = select(EnrolmentCodeRow.__table__).order_by(
+        EnrolmentCodeRow.made_at.desc(), EnrolmentCodeRow.code_id.desc()
+    )
+    if after is not None:
+        place = tuple_(EnrolmentCodeRow.made_at, EnrolmentCodeRow.code_id)
+        query = query.where(place < (after.made_at, after.code_id))
     return [_code(row) for row in (await connection.execute(query.limit(limit))).mappings()]
 
 

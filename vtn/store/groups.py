@@ -15,23 +15,34 @@ async def add(connection: AsyncConnection, group_id: str, name: str) -> None:
     await connection.execute(insert(GroupRow).values(group_id=group_id, name=name))
 
 
-async def every(connection: AsyncConnection) -> list[Group]:
-    """All groups by groupID, each with its members by venID."""
-    members: dict[str, list[str]] = {}
-    query = select(MemberRow.group_id, MemberRow.ven_id).order_by(MemberRow.ven_id)
-    for group_id, ven_id in await connection.execute(query):
-        members.setdefault(group_id, []).append(ven_id)
-    rows = await connection.execute(
-        select(GroupRow.group_id, GroupRow.name).order_by(GroupRow.group_id)
-    )
+async def every(
+    connection: AsyncConnection, *, after: str = "", limit: int | None = None
+) -> list[Group]:
+    """Groups by groupID, each with its members by venID: all, or so many `after` one."""
+    rows = select(GroupRow.group_id, GroupRow.name).order_by(GroupRow.group_id)
+    members = select(MemberRow.group_id, MemberRow.ven_id).order_by(MemberRow.ven_id)
+    if after:
+        rows = rows.where(GroupRow.group_id > after)
+    found = (await connection.execute(rows.limit(limit))).all()
+    if after or limit is not None:
+        members = members.where(MemberRow.group_id.in_([group_id for group_id, _ in found]))
+    of: dict[str, list[str]] = {}
+    for group_id, ven_id in await connection.execute(members):
+        of.setdefault(group_id, []).append(ven_id)
     return [
-        Group(group_id=group_id, name=name, ven_ids=tuple(members.get(group_id, ())))
-        for group_id, name in rows
+        Group(group_id=group_id, name=name, ven_ids=tuple(of.get(group_id, ())))
+        for group_id, name in found
     ]
 
 
 async def find(connection: AsyncConnection, group_id: str) -> Group | None:
-    return next((group for group in await every(connection) if group.group_id == group_id), None)
+    query = select(GroupRow.name).where(GroupRow.group_id == group_id)
+    name = await connection.scalar(query)
+    if name is None:
+        return None
+    members = select(MemberRow.ven_id).where(MemberRow.group_id == group_id)
+    ven_ids = await connection.scalars(members.order_by(MemberRow.ven_id))
+    return Group(group_id=group_id, name=name, ven_ids=tuple(ven_ids))
 
 
 async def join(connection: AsyncConnection, group_id: str, ven_ids: Iterable[str]) -> None:
@@ -50,11 +61,23 @@ async def leave(connection: AsyncConnection, group_id: str, ven_ids: Iterable[st
     )
 
 
-async def market_contexts(connection: AsyncConnection) -> list[MarketContext]:
-    rows = await connection.execute(
-        select(MarketContextRow.uri, MarketContextRow.name).order_by(MarketContextRow.uri)
-    )
+async def market_contexts(
+    connection: AsyncConnection, *, after: str = "", limit: int | None = None
+) -> list[MarketContext]:
+    """By URI: all, or so many `after` one."""
+    query = select(MarketContextRow.uri, MarketContextRow.name).order_by(MarketContextRow.uri)
+    if after:
+        query = query.where(MarketContextRow.uri > after)
+    rows = await connection.execute(query.limit(limit))
     return [MarketContext(uri=uri, name=name) for uri, name in rows]
+
+
+async def market_context(
+    connection: AsyncConnection, uri: str, *, lock: bool = False
+) -> MarketContext | None:
+    query = select(MarketContextRow.name).where(MarketContextRow.uri == uri)
+    name = await connection.scalar(query.with_for_update() if lock else query)
+    return None if name is None else MarketContext(uri=uri, name=name)
 
 
 async def add_market_context(connection: AsyncConnection, context: MarketContext) -> None:

@@ -82,14 +82,22 @@ async def store(connection: AsyncConnection, samples: Iterable[Samples]) -> int:
     return sum(len(one.starts_at) for one in given)
 
 
-async def points(connection: AsyncConnection, ven_id: str) -> list[Point]:
-    """Every series of a VEN."""
-    rows = await connection.execute(
+async def points(
+    connection: AsyncConnection,
+    ven_id: str,
+    *,
+    after: tuple[str, str] | None = None,
+    limit: int | None = None,
+) -> list[Point]:
+    """Every series of a VEN, by rID and facet; or so many `after` one."""
+    query = (
         select(*_SERIES_COLUMNS[1:])
         .where(SeriesRow.ven_id == ven_id)
         .order_by(SeriesRow.r_id, SeriesRow.facet)
     )
-    return [_point(row) for row in rows]
+    if after is not None:
+        query = query.where(tuple_(SeriesRow.r_id, SeriesRow.facet) > after)
+    return [_point(row) for row in await connection.execute(query.limit(limit))]
 
 
 async def find(connection: AsyncConnection, ven_id: str, r_id: str, facet: str) -> Point | None:

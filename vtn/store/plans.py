@@ -4,7 +4,7 @@
 from datetime import datetime
 
 import msgspec
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.event import Event
@@ -41,12 +41,19 @@ async def proposal(
 
 
 async def proposals(
-    connection: AsyncConnection, *, state: ProposalState | None = None, limit: int = 100
+    connection: AsyncConnection,
+    *,
+    state: ProposalState | None = None,
+    after: Proposal | None = None,
+    limit: int = 100,
 ) -> list[Proposal]:
-    """The latest first."""
+    """The latest first: so many, `after` one."""
     query = select(ProposalRow.__table__).order_by(
-        ProposalRow.proposed_at.desc(), ProposalRow.proposal_id
+        ProposalRow.proposed_at.desc(), ProposalRow.proposal_id.desc()
     )
+    if after is not None:
+        place = tuple_(ProposalRow.proposed_at, ProposalRow.proposal_id)
+        query = query.where(place < (after.proposed_at, after.proposal_id))
     if state is not None:
         query = query.where(ProposalRow.state == state)
     rows = (await connection.execute(query.limit(limit))).mappings()
@@ -80,10 +87,19 @@ def _proposal(row: dict[str, object]) -> Proposal:
 # --- templates ------------------------------------------------------------------------------------
 
 
-async def templates(connection: AsyncConnection) -> list[Template]:
-    """By name."""
-    rows = await connection.execute(select(TemplateRow.__table__).order_by(TemplateRow.name))
+async def templates(
+    connection: AsyncConnection, *, after: str = "", limit: int | None = None
+) -> list[Template]:
+    """By name: all, or so many `after` one."""
+    query = select(TemplateRow.__table__).order_by(TemplateRow.name)
+    if after:
+        query = query.where(TemplateRow.name > after)
+    rows = await connection.execute(query.limit(limit))
     return [_template(**row) for row in rows.mappings()]
+
+
+async def count_templates(connection: AsyncConnection) -> int:
+    return int(await connection.scalar(select(func.count()).select_from(TemplateRow)) or 0)
 
 
 async def template(

@@ -33,9 +33,14 @@ async def find_by_subject(connection: AsyncConnection, subject: str) -> User | N
     return None if row is None else _user(row)
 
 
-async def every(connection: AsyncConnection) -> list[User]:
-    """By name."""
-    rows = await connection.execute(select(UserRow.__table__).order_by(UserRow.name))
+async def every(
+    connection: AsyncConnection, *, after: str = "", limit: int | None = None
+) -> list[User]:
+    """By name: all, or so many `after` one."""
+    query = select(UserRow.__table__).order_by(UserRow.name)
+    if after:
+        query = query.where(UserRow.name > after)
+    rows = await connection.execute(query.limit(limit))
     return [_user(row) for row in rows.mappings()]
 
 
@@ -111,9 +116,14 @@ async def touch_session(connection: AsyncConnection, session_id: str, at: dateti
 
 
 async def sessions(
-    connection: AsyncConnection, *, now: datetime, seen_since: datetime, user: str | None = None
+    connection: AsyncConnection,
+    *,
+    now: datetime,
+    seen_since: datetime,
+    user: str | None = None,
+    limit: int | None = None,
 ) -> list[Session]:
-    """Those that are good, the latest first; of one user, or all."""
+    """Those that are good, the latest first; of one user, or all, or so many."""
     query = (
         select(SessionRow.__table__)
         .where(SessionRow.ends_at > now, SessionRow.seen_at > seen_since)
@@ -121,7 +131,7 @@ async def sessions(
     )
     if user is not None:
         query = query.where(SessionRow.user == user)
-    return [Session(**row) for row in (await connection.execute(query)).mappings()]
+    return [Session(**row) for row in (await connection.execute(query.limit(limit))).mappings()]
 
 
 async def end_sessions(

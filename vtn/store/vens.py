@@ -57,11 +57,20 @@ async def find_by_certificate(connection: AsyncConnection, sha256: str) -> str |
     return found
 
 
-async def every(connection: AsyncConnection, *, group: str | None = None) -> list[Ven]:
-    """All VENs, or those of a group, by venID."""
-    if group is None:
+async def every(
+    connection: AsyncConnection,
+    *,
+    group: str | None = None,
+    after: str = "",
+    limit: int | None = None,
+) -> list[Ven]:
+    """All VENs, or those of a group, by venID; or so many of them `after` one."""
+    if group is None and not after and limit is None:
         return await _read(connection, None)
-    query = select(MemberRow.ven_id).where(MemberRow.group_id == group)
+    column = VenRow.ven_id if group is None else MemberRow.ven_id
+    query = select(column).where(column > after).order_by(column).limit(limit)
+    if group is not None:
+        query = query.where(MemberRow.group_id == group)
     return await _read(connection, list(await connection.scalars(query)))
 
 

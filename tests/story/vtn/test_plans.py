@@ -207,17 +207,3 @@ async def test_what_waits_for_a_second_person_is_answered_202_and_no_token_appro
     assert (await client.get("/api/v1/proposals")).json()[0]["event_id"] == "peak"
     assert (await client.post(f"{place}/decline", json={})).status_code == 200
     assert (await client.get("/api/v1/proposals")).json() == []
-
-
-async def test_a_list_comes_page_by_page_and_each_of_it_once(api):
-    house, client = api
-    for number in range(5):
-        await house.let_in(f"ven-{number}")
-    place, found = "/api/v1/vens?limit=2", []
-    while place:
-        answer = await client.get(place)
-        assert len(answer.json()) <= 2
-        found += [one["ven_id"] for one in answer.json()]
-        place = answer.links.get("next", {}).get("url")
-    assert found == ["mill", *(f"ven-{number}" for number in range(5))]
-    assert (await client.get("/api/v1/vens?limit=2&cursor=gone")).status_code == 422

@@ -63,8 +63,9 @@ class DeskInMemory(Desk):
         self._act(by, "add", ven_id)
         return self.known[ven_id]
 
-    async def vens(self, *, group=None):
-        return [ven for ven in self.known.values() if group is None or group in ven.groups]
+    async def vens(self, *, group=None, after="", limit=None):
+        found = [ven for ven in self.known.values() if group is None or group in ven.groups]
+        return [ven for ven in found if ven.ven_id > after][:limit]
 
     async def ven(self, ven_id):
         if ven_id not in self.known:
@@ -94,8 +95,8 @@ class DeskInMemory(Desk):
     async def cancel_registration(self, ven_id, *, by):
         self._act(by, "deregister", (await self.ven(ven_id)).ven_id)
 
-    async def groups(self):
-        return list(self.groups_known.values())
+    async def groups(self, *, after="", limit=None):
+        return [one for one in self.groups_known.values() if one.group_id > after][:limit]
 
     async def add_group(self, group_id, name, *, ven_ids=(), by):
         self.groups_known[group_id] = records.Group(
@@ -112,8 +113,8 @@ class DeskInMemory(Desk):
         left = [each for each in group.ven_ids if each not in ven_ids]
         return await self.add_group(group_id, group.name, ven_ids=left, by=by)
 
-    async def market_contexts(self):
-        return self.contexts
+    async def market_contexts(self, *, after="", limit=None):
+        return [one for one in self.contexts if one.uri > after][:limit]
 
     async def add_market_context(self, uri, name, *, by):
         self.contexts.append(records.MarketContext(uri=uri, name=name))
@@ -154,7 +155,7 @@ class DeskInMemory(Desk):
             raise Unknown(f"There is no event '{event_id}'; `vtn event list` names them.")
         return self.book[event_id]
 
-    async def events(self, *, status=None, ven_id=None, limit=None):
+    async def events(self, *, status=None, ven_id=None, after=None, limit=None):
         return [
             record
             for record in self.book.values()
@@ -198,7 +199,7 @@ class DeskInMemory(Desk):
         self.asked = [replace(each, state=records.RequestState.CANCELLING) for each in self.asked]
         return self.asked[-1]
 
-    async def points(self, ven_id):
+    async def points(self, ven_id, *, after=None, limit=None):
         return [series(ven_id, "P", 0, 4, ()).point]
 
     async def measurements(self, ven_id, r_id, starts_at, ends_at, *, facet=""):
