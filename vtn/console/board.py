@@ -7,7 +7,7 @@ for several times as long, so that looking on never holds up the VENs.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -20,7 +20,7 @@ from vtn.desk.standing import Standing
 from vtn.desk.watch import FINE_NODES, Census
 from vtn.ladder import Climber
 from vtn.power import PowerOverTime, together
-from vtn.records import Headline
+from vtn.records import CurtailmentInputs, Headline
 from vtn.views import EventCurtailment, VenCurtailment
 
 T = TypeVar("T")
@@ -35,6 +35,8 @@ SOON_S: Final = 0.15
 """So long the page Now waits for what very many VENs say; what comes later is shown later."""
 PATIENCE_S: Final = 0.8
 """So long the page of one event does."""
+_AT_A_TIME: Final = 50
+"""Of so many VENs at once what was verified is reckoned, so that others get their turn."""
 _MOST_STANDINGS: Final = 8
 _COMING: Final = (EventStatus.NEAR, EventStatus.FAR)
 
@@ -166,12 +168,10 @@ class Board:
 
         async def find() -> EventCurtailment:
             record = await self._desk.event(event_id)
-            found = []
-            for ven_id in record.ven_ids:
-                inputs = await self._desk.curtailment_inputs(event_id, ven_id, record=record)
-                answer = record.answers.get(ven_id)
-                one = await asyncio.to_thread(curtailment.verified, inputs, now=self._now())
-                found.append(VenCurtailment.of(ven_id, answer.opt_type if answer else "", one))
+            found: list[VenCurtailment] = []
+            for few in _parts(record.ven_ids):
+                inputs = await self._desk.several_curtailment_inputs(record, few)
+                found += await asyncio.to_thread(self._reckoned, inputs)
             return EventCurtailment.of(record, tuple(found))
 
         return await self._once(("verified", event_id), find)
@@ -206,6 +206,16 @@ class Board:
                 one.event.event_id: course for one, course in zip(active, courses, strict=True)
             },
         )
+
+    def _reckoned(self, several: Sequence[CurtailmentInputs]) -> list[VenCurtailment]:
+        found = []
+        for one in several:
+            answer = one.record.answers.get(one.ven_id)
+            opt = answer.opt_type if answer else ""
+            found.append(
+                VenCurtailment.of(one.ven_id, opt, curtailment.verified(one, now=self._now()))
+            )
+        return found
 
     async def _climbers(self, event_id: str) -> tuple[Climber, ...]:
         return tuple(await self._desk.ladder(await self._desk.event(event_id)))
@@ -267,6 +277,11 @@ class Board:
 
 async def _awaited(find: Callable[[], Awaitable[T]]) -> T:
     return await find()
+
+
+def _parts(ven_ids: Sequence[str]) -> Iterable[Sequence[str]]:
+    for at in range(0, len(ven_ids), _AT_A_TIME):
+        yield ven_ids[at : at + _AT_A_TIME]
 
 
 def _sum(parts: Iterable[float | None]) -> float | None:

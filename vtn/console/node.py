@@ -1,45 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """One node: what it measures, what it owes, its certificate, and what can be done about it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, get
 from litestar.params import FromPath
-from litestar.response import Redirect, Template
+from litestar.response import Stream, Template
 
-from vtn import export
 from vtn.accounts import Act
 from vtn.console import charts, words
 from vtn.console.asked import Asked
+from vtn.console.downloads import csv_of, file_name, stamp
 from vtn.console.forms import Form
 from vtn.console.nodes import KINDS, spark
-from vtn.console.pem import der_of, shown
-from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of, status_of
+from vtn.console.pem import shown
+from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of
 from vtn.console.spans import SPANS, span_of
 from vtn.desk import Desk
 from vtn.desk.nodes import Node, NodeState
-from vtn.errors import Invalid, Unknown, VtnError
-from vtn.operations.needs import By, DeskHere
+from vtn.errors import Unknown
+from vtn.ladder import verdict
+from vtn.operations.needs import DeskHere
 from vtn.records import Point
-from vtn.views import Measurements
 
 _WIDTH: Final = 1200
-_MOST_ROWS: Final = 250_000
-"""Of one CSV: eleven days at 4 s."""
+_TYPES: Final = {
+    "usage": "what it takes",
+    "x-effect": "its meter's verdict (1 reached, 0.5 in part, 0 not)",
+}
+LONGEST_RAW: Final = timedelta(days=11)
+"""A file of more holds quarter hours."""
 
 
 @get("/nodes/{ven_id:str}", act=Act.VIEW)
 async def show_node(
     ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
 ) -> Template:
-    return await _page(ven_id, Asked(request), shell, desk, Form())
+    return await page(ven_id, Asked(request), shell, desk, Form())
 
 
-async def _page(
+async def page(
     ven_id: str, asked: Asked, shell: Shell, desk: Desk, form: Form, *, status: int = 200
 ) -> Template:
+    """The page of a node, with a form on it as it was sent. Raises Unknown."""
     node = desk.node(ven_id)
     ven = await desk.fresh_ven(ven_id)
     points = await desk.points(ven_id)
@@ -61,16 +66,14 @@ async def _page(
         ven=ven,
         kinds=KINDS,
         line=spark(line),
+        effect=verdict(await desk.last_effect(ven_id)),
+        label=label,
         points=points,
         point=point,
         span=span,
         spans=[(name, text) for name, (text, _length) in SPANS.items()],
-        chart_url=asked.address(path_of("nodes", ven_id, "chart.json"), r="", facet="")
-        if point is None
-        else asked.address(path_of("nodes", ven_id, "chart.json"), r=point.r_id, facet=point.facet),
-        csv_url=""
-        if point is None
-        else asked.address(path_of("nodes", ven_id, "values.csv"), r=point.r_id, facet=point.facet),
+        chart_url=_address(asked, ven_id, "chart.json", point),
+        csv_url=_address(asked, ven_id, "values.csv", point),
         certificate=shown(ven.certificate_der),
         following=shown(ven.next_certificate_der),
         reports=reports,
@@ -79,6 +82,12 @@ async def _page(
         days=await desk.report_days(ven_id, limit=7),
         acts=await desk.acts_on(f"ven:{ven_id}"),
     )
+
+
+def _address(asked: Asked, ven_id: str, name: str, point: Point | None) -> str:
+    if point is None:
+        return ""
+    return asked.address(path_of("nodes", ven_id, name), r=point.r_id, facet=point.facet)
 
 
 def sentence(node: Node, latest: float | None, now: datetime) -> str:
@@ -103,6 +112,17 @@ def clock_sentence(written_before_s: float | None) -> str:
         return f"ahead of ours by {words.span(-written_before_s)} at least"
     said = f"its last report was written {words.span(max(0.0, written_before_s))} before it came"
     return said + (", or its clock is behind" if written_before_s > 30 else "")
+
+
+def label(point: Point) -> str:
+    """As the point is called where one is chosen."""
+    about = {
+        "x-SUBMETER_USAGE": "sub-meter",
+        "HISTORY_USAGE": "history",
+        "x-CURTAILMENT": "curtailment",
+    }.get(point.report_name, "")
+    kind = _TYPES.get(point.report_type, point.report_type or point.report_name)
+    return f"{point.r_id}: {', '.join(one for one in (about, kind, point.unit) if one)}"
 
 
 def _chosen(points: list[Point], r_id: str, facet: str) -> Point | None:
@@ -162,129 +182,13 @@ def _json(payload: object) -> Response[bytes]:
 @get("/nodes/{ven_id:str}/values.csv", act=Act.VIEW)
 async def values(
     ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
-) -> Response[str]:
+) -> Stream:
     asked = Asked(request)
     span = span_of(asked, shell.now, Form())
-    r_id, facet = asked.text("r"), asked.text("facet")
-    few = (span.ends_at - span.starts_at).total_seconds() / 4 <= _MOST_ROWS
-    if few:
-        series = await desk.measurements(ven_id, r_id, span.starts_at, span.ends_at, facet=facet)
-        found = Measurements.of(series)
-    else:
-        found = Measurements.rolled(
-            await desk.rollups(ven_id, r_id, span.starts_at, span.ends_at, facet=facet)
-        )
-    text = "".join((export.head(found.resolution), *export.csv_lines(found)))
-    stamp = f"{span.starts_at:%Y%m%dT%H%M}Z-{span.ends_at:%Y%m%dT%H%M}Z"
-    name = "".join(one if one.isalnum() or one in "-_" else "_" for one in f"{ven_id}-{r_id}")
-    return Response(
-        text,
-        media_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}-{stamp}.csv"'},
-    )
+    point = await desk.point(ven_id, asked.text("r"), facet=asked.text("facet"))
+    rolled = span.ends_at - span.starts_at > LONGEST_RAW
+    name = f"{file_name(ven_id, point.r_id)}-{stamp(span)}.csv"
+    return csv_of(desk, [point], span, rolled=rolled, name=name)
 
 
-# --- acts -----------------------------------------------------------------------------------------
-
-
-@post("/nodes/{ven_id:str}/revoke", act=Act.REVOKE)
-async def revoke(
-    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    try:
-        if form.get("typed") != ven_id:
-            raise Invalid(f"typed: type {ven_id} to shut it out.")
-        await desk.revoke_ven(ven_id, by=by)
-    except VtnError as fault:
-        return await _refused(shell, desk, form, fault, ven_id=ven_id, request=request)
-    return _done(shell, ven_id, f"{ven_id} is shut out; what it has sent stays.")
-
-
-@post("/nodes/{ven_id:str}/deregister", act=Act.NODES)
-async def deregister(
-    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    try:
-        if form.get("typed_end") != ven_id:
-            raise Invalid(f"typed_end: type {ven_id} to end its registration.")
-        await desk.cancel_registration(ven_id, by=by)
-    except VtnError as fault:
-        return await _refused(shell, desk, form, fault, ven_id=ven_id, request=request)
-    return _done(shell, ven_id, f"{ven_id} is told at its next poll that its registration ends.")
-
-
-@post("/nodes/{ven_id:str}/reregister", act=Act.NODES)
-async def reregister(
-    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    try:
-        await desk.request_reregistration(ven_id, by=by)
-    except VtnError as fault:
-        return await _refused(shell, desk, form, fault, ven_id=ven_id, request=request)
-    return _done(shell, ven_id, f"{ven_id} is asked to register again at its next poll.")
-
-
-@post("/nodes/{ven_id:str}/resources", act=Act.NODES)
-async def add_resource(
-    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    resource_id = form.get("resource_id")
-    try:
-        await desk.add_resource(ven_id, resource_id, by=by)
-    except Invalid as fault:
-        form.refuse(f"resource_id: {fault}")
-        return await _again(shell, desk, form, 422, ven_id=ven_id, request=request)
-    return _done(shell, ven_id, f"{resource_id} is a resource of {ven_id} now.")
-
-
-@post("/nodes/{ven_id:str}/certificate", act=Act.NODES)
-async def replace_certificate(
-    ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere, by: By
-) -> Template | Redirect:
-    form = await shell.form()
-    try:
-        der, sha256 = der_of(form.get("certificate"), "certificate")
-        if der is None:
-            raise Invalid("certificate: paste the new certificate (PEM).")
-        await desk.replace_certificate(
-            ven_id, certificate_sha256=sha256, certificate_der=der, by=by
-        )
-    except VtnError as fault:
-        sentence = str(fault)
-        placed = sentence if sentence.startswith("certificate:") else f"certificate: {sentence}"
-        form.refuse(placed)
-        return await _again(shell, desk, form, status_of(fault), ven_id=ven_id, request=request)
-    return _done(shell, ven_id, f"{ven_id} is let in with its new certificate only.")
-
-
-async def _refused(
-    shell: Shell, desk: Desk, form: Form, fault: VtnError, *, ven_id: str, request: AnyRequest
-) -> Template:
-    form.refuse(str(fault), fields={"typed": "typed", "typed_end": "typed_end"})
-    return await _again(shell, desk, form, status_of(fault), ven_id=ven_id, request=request)
-
-
-async def _again(
-    shell: Shell, desk: Desk, form: Form, status: int, *, ven_id: str, request: AnyRequest
-) -> Template:
-    return await _page(ven_id, Asked(request), shell, desk, form, status=status)
-
-
-def _done(shell: Shell, ven_id: str, said: str) -> Redirect:
-    return shell.go(path_of("nodes", ven_id), said=said)
-
-
-handlers = [
-    show_node,
-    chart,
-    values,
-    revoke,
-    deregister,
-    reregister,
-    add_resource,
-    replace_certificate,
-]
+handlers = [show_node, chart, values]

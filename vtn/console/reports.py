@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports: what each node offers, what was asked of it, and how much of that has come."""
 
-import tempfile
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Final
 
-from litestar import Response, get, post
+from litestar import get, post
 from litestar.params import FromPath
-from litestar.response import Redirect, Template
+from litestar.response import Redirect, Stream, Template
 
-from vtn import export, orders
+from vtn import orders
 from vtn.accounts import Act
 from vtn.console import words
 from vtn.console.asked import Asked
+from vtn.console.downloads import csv_of, file_name, parquet_of, stamp
 from vtn.console.forms import Form
 from vtn.console.nodes import KINDS
 from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of, status_of
 from vtn.console.spans import SPANS, span_of
 from vtn.desk import Desk
 from vtn.desk.nodes import NodeOrder, NodeQuery, NodeState
+from vtn.desk.reports import ReportFigures
 from vtn.errors import Invalid, VtnError
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.orders import ReportOrder
 from vtn.quantities import unit_name
-from vtn.records import Reports, RequestState
-from vtn.views import Measurements
 
 _SIZE: Final = 25
 _FIELDS: Final = {
@@ -57,8 +55,9 @@ async def list_reports(request: AnyRequest, shell: ShellHere, desk: DeskHere) ->
             size=_SIZE,
         )
     )
-    rows = [(one, _figures(await desk.reports(one.ven.ven_id))) for one in found.nodes]
-    missing = sum(figures["missing"] for _node, figures in rows)
+    figures = await desk.report_figures([one.ven.ven_id for one in found.nodes])
+    rows = [(one, figures[one.ven.ven_id]) for one in found.nodes]
+    missing = sum(one.missing for one in figures.values())
     return shell.page(
         "reports/list.html",
         title="Reports",
@@ -78,16 +77,6 @@ async def list_reports(request: AnyRequest, shell: ShellHere, desk: DeskHere) ->
     )
 
 
-def _figures(reports: Reports) -> dict[str, int]:
-    active = [one for one in reports.requests if one.state is RequestState.ACTIVE]
-    return {
-        "offers": len(reports.offers),
-        "active": len(active),
-        "asked": sum(one.state is RequestState.ASKED for one in reports.requests),
-        "missing": sum(one.missing or 0 for one in active),
-    }
-
-
 @get("/reports/{ven_id:str}", act=Act.VIEW)
 async def show_reports(
     ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
@@ -99,17 +88,17 @@ async def _page(
     ven_id: str, shell: Shell, desk: Desk, form: Form, *, status: int = 200
 ) -> Template:
     reports = await desk.reports(ven_id)
-    figures = _figures(reports)
+    figures = ReportFigures.of(len(reports.offers), reports.requests)
     node = desk.node(ven_id)
     name = node.ven.name or ven_id
     return shell.page(
         "reports/node.html",
         title=f"Reports of {name}",
         here="reports",
-        first=f"{name} sends {words.several(figures['active'], 'report')}; "
+        first=f"{name} sends {words.several(figures.active, 'report')}; "
         + (
-            f"{words.several(figures['missing'], 'interval')} missing"
-            if figures["missing"]
+            f"{words.several(figures.missing, 'interval')} missing"
+            if figures.missing
             else "nothing is missing"
         ),
         status=status,
@@ -187,7 +176,7 @@ async def cancel_report(
 @get("/exports/{ven_id:str}", act=Act.VIEW)
 async def export_values(
     ven_id: FromPath[str], request: AnyRequest, shell: ShellHere, desk: DeskHere
-) -> Response[bytes] | Template:
+) -> Stream | Template:
     """Every point of a node over one span as one file; of more than a week quarter hours."""
     asked = Asked(request)
     form = Form(asked.values())
@@ -197,29 +186,15 @@ async def export_values(
         if not form.is_refused:
             form.refuse("Parquet needs pyarrow here: pip install 'demandflex[parquet]'.")
         return await _page(ven_id, shell, desk, form, status=422)
-    rolled = (span.ends_at - span.starts_at).total_seconds() > _ROLLED_S
-    parts = []
-    for point in await desk.points(ven_id):
-        of = (ven_id, point.r_id, span.starts_at, span.ends_at)
-        if rolled:
-            parts.append(Measurements.rolled(await desk.rollups(*of, facet=point.facet)))
-        else:
-            parts.append(Measurements.of(await desk.measurements(*of, facet=point.facet)))
-    if not parts:
+    points = await desk.points(ven_id)
+    if not points:
         form.refuse("There is nothing to export: the node has reported nothing.")
         return await _page(ven_id, shell, desk, form, status=422)
-    format_: export.Format = "parquet" if parquet else "csv"
-    with tempfile.TemporaryDirectory(prefix="vtn-export-") as folder:
-        out = Path(folder) / f"values.{format_}"
-        export.write(parts, out, format_=format_)
-        body = out.read_bytes()
-    safe = "".join(one if one.isalnum() or one in "-_" else "_" for one in ven_id)
-    name = f"{safe}-{span.starts_at:%Y%m%dT%H%M}Z.{format_}"
-    return Response(
-        body,
-        media_type="text/csv; charset=utf-8" if not parquet else "application/vnd.apache.parquet",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    rolled = (span.ends_at - span.starts_at).total_seconds() > _ROLLED_S
+    name = f"{file_name(ven_id)}-{stamp(span)}"
+    if parquet:
+        return parquet_of(desk, points, span, rolled=rolled, name=f"{name}.parquet")
+    return csv_of(desk, points, span, rolled=rolled, name=f"{name}.csv")
 
 
 handlers = [list_reports, show_reports, request_report, cancel_report, export_values]

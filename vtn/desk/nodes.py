@@ -15,12 +15,14 @@ from vtn.directory import Entry
 from vtn.extremes import thinned
 from vtn.records import AuditLine, Point, RolledSeries, Series, Ven
 from vtn.services.office import known_ven
+from vtn.services.report import EFFECT
 from vtn.store import audit, measurements, rollups
 
 MOST_RAW: Final = timedelta(days=2)
 """Longer spans are drawn from quarter hours."""
 SPARK: Final = timedelta(minutes=15)
 _USAGE: Final = "TELEMETRY_USAGE"
+_EFFECT_KEPT: Final = timedelta(days=1)
 _MOST_POINTS: Final = 25_000
 _LATE_POLLS: Final = 1.5
 
@@ -164,6 +166,17 @@ class NodesDesk(Room):
                 connection, ven_ids, [_USAGE], first, now.timestamp()
             )
         return await asyncio.to_thread(_sparks, found, first)
+
+    async def last_effect(self, ven_id: str) -> float | None:
+        """What a node's own meter saw of the last order, within a day; None: it has not said."""
+        now = self._office.now()
+        async with self._office.store.read() as connection:
+            for point in await measurements.points(connection, ven_id):
+                if point.report_type == EFFECT:
+                    since = (now - _EFFECT_KEPT).timestamp()
+                    found = await measurements.read(connection, point, since, now.timestamp())
+                    return found.values[-1] if found.values else None
+        return None
 
     async def acts_on(self, subject: str, *, limit: int = 20) -> list[AuditLine]:
         """The latest lines of the audit about one thing, such as "ven:mill"."""

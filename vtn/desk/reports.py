@@ -2,6 +2,8 @@
 """The desk: what VENs offer to report, and what is asked of them."""
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import oadr
 from oadr.report import CancelReport, CreateReport, ReportRequest
@@ -14,6 +16,28 @@ from vtn.records import Reports, RequestRecord, RequestState
 from vtn.services.office import known_ven
 from vtn.services.report import METADATA
 from vtn.store import outbox, reports
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportFigures:
+    """How the reports of one VEN stand."""
+
+    offers: int
+    asked: int
+    """Requests that it has not confirmed yet."""
+    active: int
+    missing: int
+    """Intervals of those that are active."""
+
+    @classmethod
+    def of(cls, offers: int, requests: Sequence[RequestRecord]) -> "ReportFigures":
+        active = [one for one in requests if one.state is RequestState.ACTIVE]
+        return cls(
+            offers=offers,
+            asked=sum(one.state is RequestState.ASKED for one in requests),
+            active=len(active),
+            missing=sum(one.missing or 0 for one in active),
+        )
 
 
 class ReportDesk(Room):
@@ -29,6 +53,19 @@ class ReportDesk(Room):
         return Reports(
             offers=tuple(offers), requests=tuple(accounted(one, now) for one in requests)
         )
+
+    async def report_figures(self, ven_ids: Sequence[str]) -> dict[str, ReportFigures]:
+        """How the reports of each of some VENs stand."""
+        now = self._office.now()
+        async with self._office.store.read() as connection:
+            offered = await reports.offers_counted(connection, ven_ids)
+            asked = await reports.requests_of(connection, ven_ids)
+        return {
+            ven_id: ReportFigures.of(
+                offered.get(ven_id, 0), [accounted(one, now) for one in asked[ven_id]]
+            )
+            for ven_id in ven_ids
+        }
 
     async def request_report(
         self, ven_id: str, request: ReportRequest, *, by: str

@@ -19,13 +19,11 @@ from vtn.desk.sums import summed
 from vtn.ladder import Climber
 from vtn.power import NodeSeries, PowerOverTime
 from vtn.records import EventRecord, Headline, Series
-from vtn.services.report import CURTAILMENT
+from vtn.services.report import CURTAILMENT, EFFECT
 from vtn.store import events, headlines, measurements, opts
 
 USAGE: Final = "TELEMETRY_USAGE"
 STATUS: Final = "TELEMETRY_STATUS"
-EFFECT: Final = "x-effect"
-"""Report type of a node's own verdict."""
 FINE_NODES: Final = 40
 """Events of more nodes are drawn from what the nodes report each minute, not from readings."""
 FINE_SPAN: Final = timedelta(hours=2)

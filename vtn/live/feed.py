@@ -34,6 +34,8 @@ AGAIN: Final = 50
 MOST_MISSED: Final = 500
 """Who has missed more reloads the page."""
 MOST_STREAMS: Final = 200
+NEW_EVENTS: Final = timedelta(seconds=5)
+"""So often it is looked up which events there are, and for whom."""
 _MOST_WAITING: Final = 200
 _EVENT: Final = "event:"
 
@@ -83,6 +85,9 @@ class Feed:
         self._last = 0
         self._seen: deque[int] = deque(maxlen=4 * AGAIN)
         self._heard_until: datetime | None = None
+        self._clock_at: datetime | None = None
+        self._turns: dict[str, tuple[datetime, ...]] = {}
+        self._turns_at: datetime | None = None
         self._events_at: datetime | None = None
         self._events_wanted: set[str] = set()
         self._ven_events: dict[str, list[str]] = {}
@@ -119,7 +124,7 @@ class Feed:
         if not self._streams:  # nobody has looked for a while
             self._last = await self._newest()
             self._seen.clear()
-            self._heard_until = None
+            self._heard_until = self._clock_at = self._turns_at = None
         stream = Stream(topics)
         self._streams.add(stream)
         self._someone.set()
@@ -160,7 +165,23 @@ class Feed:
             self._last = max(self._last, line.number)
             if not known:
                 self._tell(change_of(line))
+                if line.subject.startswith(_EVENT):
+                    self._turns_at = None
+        await self._look_at_the_clock()
         await self._look_who_was_heard_of()
+
+    async def _look_at_the_clock(self) -> None:
+        """Events begin and end by themselves."""
+        now = self._office.now()
+        since, self._clock_at = self._clock_at or now, now
+        if self._turns_at is None or now - self._turns_at > NEW_EVENTS:
+            async with self._office.store.read() as connection:
+                fresh = await events.turns(connection, since)
+            self._turns, self._turns_at = fresh, now
+        for event_id, instants in self._turns.items():
+            if any(since < one <= now for one in instants):
+                topics = frozenset({"now", "events", f"{_EVENT}{event_id}"})
+                self._tell(Change(number=self._last, topics=topics, act="", at=now))
 
     async def _look_who_was_heard_of(self) -> None:
         until = self._office.now() - SETTLED
@@ -193,7 +214,7 @@ class Feed:
             for topic in stream.topics
             if topic.startswith(_EVENT)
         }
-        is_old = self._events_at is None or now - self._events_at > timedelta(seconds=5)
+        is_old = self._events_at is None or now - self._events_at > NEW_EVENTS
         if is_old or wanted != self._events_wanted:
             self._ven_events = {}
             if wanted:

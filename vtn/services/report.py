@@ -37,6 +37,8 @@ from vtn.tally import Tally, counted, due_before, goes_on_at
 METADATA = "METADATA"
 """The reportSpecifierID that asks for metadata (rule 327)."""
 CURTAILMENT = "x-CURTAILMENT"
+EFFECT = "x-effect"
+"""Report type within it: what the node's own meter saw of the order: 1 reached, 0.5 in part, 0."""
 HISTORY = "HISTORY_USAGE"
 TELEMETRY = "TELEMETRY_USAGE"
 SUBMETERED = "x-SUBMETER_USAGE"

@@ -389,6 +389,28 @@ async def live_statuses(connection: AsyncConnection, now: datetime) -> list[Even
     return [status_at(decode(document, Event), now) for document in documents]
 
 
+async def turns(connection: AsyncConnection, now: datetime) -> dict[str, tuple[datetime, ...]]:
+    """When the status of each event that is not over changes by the clock, by eventID."""
+    query = (
+        select(EventVersionRow.document)
+        .join(EventRow, _is_current())
+        .where(
+            EventRow.cancelled.is_(False),
+            or_(EventRow.over_at.is_(None), EventRow.over_at > now),
+        )
+    )
+    found = {}
+    for document in await connection.scalars(query):
+        event = decode(document, Event)
+        instants = [event.starts_at]
+        if event.ramp_up:
+            instants.append(event.starts_at - event.ramp_up)
+        if event.ends_at is not None:
+            instants.append(event.ends_at)
+        found[event.event_id] = tuple(instants)
+    return found
+
+
 async def live_targets(
     connection: AsyncConnection, now: datetime, event_ids: Collection[str]
 ) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.report import Report, ReportRequest
@@ -23,22 +23,20 @@ _OFFERS = (
     .order_by(OfferRow.specifier_id)
 )
 _OFFERS_NAMED = Hot(_OFFERS.where(OfferRow.specifier_id.in_(bindparam("ids", expanding=True))))
-_REQUESTS = (
-    select(
-        RequestRow.ven_id,
-        RequestRow.document,
-        RequestRow.report_name,
-        RequestRow.state,
-        RequestRow.asked_at,
-        RequestRow.asked_by,
-        RequestRow.last_update_at,
-        RequestRow.remark,
-        RequestRow.to_follow,
-        RequestRow.tally,
-    )
-    .where(RequestRow.ven_id == bindparam("ven"))
-    .order_by(RequestRow.asked_at, RequestRow.report_request_id)
-)
+_ALL_REQUESTS = select(
+    RequestRow.ven_id,
+    RequestRow.document,
+    RequestRow.report_name,
+    RequestRow.state,
+    RequestRow.asked_at,
+    RequestRow.asked_by,
+    RequestRow.last_update_at,
+    RequestRow.remark,
+    RequestRow.to_follow,
+    RequestRow.tally,
+).order_by(RequestRow.asked_at, RequestRow.report_request_id)
+_REQUESTS = _ALL_REQUESTS.where(RequestRow.ven_id == bindparam("ven"))
+_REQUESTS_SEVERAL = _ALL_REQUESTS.where(RequestRow.ven_id.in_(bindparam("vens", expanding=True)))
 _REQUESTS_NAMED = _REQUESTS.where(
     RequestRow.report_request_id.in_(bindparam("ids", expanding=True))
 )
@@ -120,6 +118,26 @@ async def requests(
     else:
         rows = (await connection.execute(_REQUESTS, {"ven": ven_id})).all()
     return [_record(row) for row in rows]
+
+
+async def requests_of(
+    connection: AsyncConnection, ven_ids: Sequence[str]
+) -> dict[str, list[RequestRecord]]:
+    """What was asked of each of some VENs, oldest first."""
+    found: dict[str, list[RequestRecord]] = {ven_id: [] for ven_id in ven_ids}
+    for row in await connection.execute(_REQUESTS_SEVERAL, {"vens": list(ven_ids)}):
+        found[row.ven_id].append(_record(row))
+    return found
+
+
+async def offers_counted(connection: AsyncConnection, ven_ids: Sequence[str]) -> dict[str, int]:
+    """How many reports each of some VENs offers; those that offer none are missing."""
+    rows = await connection.execute(
+        select(OfferRow.ven_id, func.count())
+        .where(OfferRow.ven_id.in_(ven_ids))
+        .group_by(OfferRow.ven_id)
+    )
+    return dict(rows.tuples().all())
 
 
 def _record(row: Sequence[Any]) -> RequestRecord:

@@ -26,14 +26,13 @@ SOON_S = 10.0
 @pytest.fixture
 async def listening(house):
     """The VTN's feed, and that of another process on the same database."""
-    with contextlib.ExitStack() as exits:
-        for office in (house.office, twin(house.office)):
-            feed = Feed(office)
-            task = asyncio.create_task(feed.run())
-            exits.callback(task.cancel)
-            exits.callback(feed.close)
-            house.feeds = [*getattr(house, "feeds", []), feed]
-        yield house
+    house.feeds = [Feed(office) for office in (house.office, twin(house.office))]
+    tasks = [asyncio.create_task(feed.run()) for feed in house.feeds]
+    yield house
+    for feed, task in zip(house.feeds, tasks, strict=True):
+        feed.close()
+        task.cancel()
+    await asyncio.wait(tasks)  # before the store is closed: they may be reading
 
 
 def twin(office) -> Office:
@@ -97,6 +96,22 @@ async def test_where_a_ven_was_heard_of_its_page_and_its_events_look_again(liste
         assert f"node:{ven.ven_id}" in quiet.topics
 
 
+async def test_an_event_that_begins_by_itself_is_told(listening, clock):
+    await listening.registered()
+    event = dataclasses.replace(draft(clock.now()), event_id="peak")
+    await listening.desk.publish_event(event, by="anna")
+    feed = listening.feeds[0]
+    async with feed.stream(["events"]) as stream:
+        until = time.monotonic() + SOON_S
+        while "peak" not in feed._turns:
+            assert time.monotonic() < until
+            await asyncio.sleep(0.01)
+        clock.advance(11 * 60)
+        found = await told(stream)
+        assert {"now", "events", "event:peak"} == found[0].topics
+        assert found[0].act == ""
+
+
 async def test_a_browser_that_does_not_keep_up_is_told_to_load_anew_and_holds_nothing_up(
     listening, monkeypatch
 ):
@@ -140,6 +155,7 @@ async def test_a_page_is_told_over_http_and_its_stream_ends_when_the_vtn_stops(t
                 feed.close()
                 assert await asyncio.wait_for(stream.content.read(), SOON_S) is not None
         task.cancel()
+        await asyncio.wait([task])
 
 
 async def message(stream):

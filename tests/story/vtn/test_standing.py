@@ -1,4 +1,4 @@
-"""An event at very many VENs: followed by who was heard of, it stands as it does when read whole."""
+"""An event at very many VENs, followed by who was heard of, stands as it does when read whole."""
 
 import dataclasses
 from datetime import timedelta

@@ -1,4 +1,4 @@
-// Charts: baseline dashed grey, the ordered band hatched, measured a solid line in the text colour.
+// Charts, in UTC as all figures of the pages: baseline dashed grey, the ordered band hatched, measured a solid line in the text colour.
 // <div class="chart" id="x" data-chart="/figures.json" data-chart-live="event:ID" data-height="280">
 import { onChange } from "./live.js";
 
@@ -10,8 +10,11 @@ const tokens = () => {
 const two = (number) => String(number).padStart(2, "0");
 const clock = (seconds) => {
   const at = new Date(seconds * 1000);
-  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  return `${two(at.getUTCHours())}:${two(at.getUTCMinutes())}:${two(at.getUTCSeconds())}`;
 };
+// 14:05, and at the beginning of a day its date: 11-20.
+const tick = (seconds, step) => (step >= 86400 || seconds % 86400 === 0 ? day(seconds).slice(5) : clock(seconds).slice(0, 5));
+const day = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 10);
 const MOST_ROWS = 240;
 
 function hatch(colour) {
@@ -143,11 +146,12 @@ class Chart {
     this.plot = new uPlot(
       {
         ...this.size(),
+        tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         legend: { show: false },
         cursor: { drag: { x: true, y: false } },
         scales: { y: { range: (_plot, low, high) => [Math.min(0, low ?? 0), (high ?? 1) > 0 ? high * 1.08 : 1] } },
         axes: [
-          { ...axis, values: (_plot, ticks) => ticks.map((at) => clock(at).slice(0, 5)) },
+          { ...axis, values: (_plot, ticks, _axis, _space, step) => ticks.map((at) => tick(at, step)) },
           { ...axis, size: 64, label: this.given.unit, labelFont: "13px system-ui, sans-serif", labelSize: 20 },
         ],
         series: [
@@ -183,7 +187,7 @@ class Chart {
       index = newest((there) => values.every(there));
       if (index < 0) index = Math.max(0, newest((there) => values.some(there)));
     }
-    const parts = [clock(this.columns[0][index])];
+    const parts = [`${this.moment(this.columns[0][index])} UTC`];
     this.given.series.forEach((one, number) => {
       parts.push(`${one.name} ${this.said(this.columns[number + 1][index])}`);
     });
@@ -193,6 +197,12 @@ class Chart {
       parts.push(`${name} ${this.said(values.includes(null) ? null : values[0] - values[1])}`);
     }
     this.legend.textContent = parts.join(" · ");
+  }
+
+  moment(seconds) {
+    const t = this.columns[0];
+    const long = t.length > 1 && t[t.length - 1] - t[0] > 86400;
+    return long ? `${day(seconds)} ${clock(seconds)}` : clock(seconds);
   }
 
   said(value) {
@@ -213,11 +223,11 @@ class Chart {
       });
       return line;
     };
-    head.append(row(["Time", ...this.given.series.map((one) => `${one.name}, ${this.given.unit}`)], "th"));
+    head.append(row(["Time (UTC)", ...this.given.series.map((one) => `${one.name}, ${this.given.unit}`)], "th"));
     const every = Math.max(1, Math.ceil(this.columns[0].length / MOST_ROWS));
     for (let at = 0; at < this.columns[0].length; at += every) {
       const values = this.columns.slice(1).map((values) => (values[at] === null ? "–" : values[at].toFixed(1)));
-      body.append(row([clock(this.columns[0][at]), ...values], "td"));
+      body.append(row([this.moment(this.columns[0][at]), ...values], "td"));
     }
     this.table.replaceChildren(head, body);
   }

@@ -26,8 +26,16 @@ function topicsOf(element) {
 async function refresh(after) {
   const topics = due;
   due = new Set();
-  pending = false;
   last = Date.now();
+  try {
+    await bring(topics, after);
+  } catch (fault) {
+    for (const one of topics) due.add(one); // not reached: asked for again when it is
+    throw fault;
+  }
+}
+
+async function bring(topics, after) {
   const everything = topics.has("*");
   const wanted = [...document.querySelectorAll("[data-live][id]")].filter(
     (one) => everything || topicsOf(one).some((topic) => topics.has(topic)),
@@ -48,14 +56,31 @@ async function refresh(after) {
     if (other) morph(one, other);
   }
   after();
+  again(after);
 }
 
+// One refresh at a time, at most one a second; what comes meanwhile is in the next one.
 function soon(topics, after) {
   for (const one of topics) due.add(one);
   if (pending) return;
   pending = true;
   const wait = Math.max(0, last + LEAST_MS - Date.now());
-  setTimeout(() => refresh(after).catch(() => say("lost", "Not reached")), wait);
+  setTimeout(async () => {
+    let reached = true;
+    try {
+      await refresh(after);
+    } catch {
+      reached = false;
+      say("lost", "Not reached");
+    }
+    pending = false;
+    if (reached && due.size) soon([], after);
+  }, wait);
+}
+
+// A page that waits for what is being worked out looks again by itself.
+function again(after) {
+  if (document.querySelector("[data-again]")) setTimeout(() => soon(["*"], after), LEAST_MS);
 }
 
 const keyOf = (node) => (node.nodeType === 1 ? node.id || node.dataset.key : "");
@@ -101,6 +126,7 @@ export function follow(after) {
     for (const topic of one.dataset.chartLive.split(" ").filter(Boolean)) topics.add(topic);
   }
   for (const one of listeners) for (const topic of one.topics) topics.add(topic);
+  again(after);
   if (!topics.size) return;
   const query = new URLSearchParams([...topics].map((topic) => ["topic", topic]));
   let lost = false;

@@ -56,6 +56,15 @@ export function localTimes(root) {
 
 const zone = document.querySelector("[data-zone]");
 if (zone) zone.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone;
+// A table that is wider than the window is scrolled by keyboard, too.
+function scrollable() {
+  for (const one of document.querySelectorAll(".wide")) {
+    if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+    else one.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", scrollable);
+scrollable();
 tick();
 localTimes(document);
 setInterval(tick, 1000);
@@ -90,4 +99,7 @@ addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
 
-follow(() => localTimes(document));
+follow(() => {
+  localTimes(document);
+  scrollable();
+});
