@@ -7,15 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+import msgspec
 from rich.console import Console
 
-from demo.cast import Cast
+from demo.cast import Cast, run
 from demo.errors import DemoFault
 from demo.load_series import AFTERNOON, ClockShift
 from demo.stage import EMS, NODE, SITE, Stage, set_up
 from demo.story import Story, find_mosquitto, write_result
 from demo.view import View
 from doorway import Door
+from vtn.accounts.accounts import FIRST
+from vtn.accounts.views import OneTime
 
 
 @click.group(
@@ -61,11 +64,18 @@ async def _play(out: Path, *, keep: bool) -> None:
         console.print(result.sentence, style="bold", highlight=False, soft_wrap=True)
         console.print(f"{stage.result}\n{stage.picture}", highlight=False, soft_wrap=True)
         if keep:
-            console.print(_how_to_talk(stage), highlight=False, soft_wrap=True)
+            words = _how_to_talk(stage, result.event_id, await _new_password(stage))
+            console.print(words, highlight=False, soft_wrap=True)
             await stopped.wait()
 
 
-def _how_to_talk(stage: Stage) -> str:
+async def _new_password(stage: Stage) -> str:
+    """A one-time password of the console's first user."""
+    said = await run(["vtn", "user", "reset", FIRST, "--json", "--config", str(stage.vtn_toml)])
+    return msgspec.json.decode(said, type=OneTime).password
+
+
+def _how_to_talk(stage: Stage, event_id: str, once: str) -> str:
     port = stage.ports.broker
     listen = (
         f"mosquitto_sub -p {port} -t 'df/v1/#' -v"
@@ -73,7 +83,12 @@ def _how_to_talk(stage: Stage) -> str:
         else f"ems-bridge watch --site {SITE} --node {NODE} --broker mqtt://127.0.0.1:{port}"
     )
     return f"""
-everything goes on running; Ctrl-C ends it. In another terminal, after `. .venv/bin/activate`:
+everything goes on running; Ctrl-C ends it. In a browser:
+
+  the console     http://127.0.0.1:{stage.ports.operator}/events/{event_id}
+                  name {FIRST}, one-time password {once}
+
+In another terminal, after `. .venv/bin/activate`:
 
   the operator    export VTN_CONFIG={stage.vtn_toml}
                   vtn vens list

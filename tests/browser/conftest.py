@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from bench.errors import BenchFault
-from bench.window import Window, chromium
+from bench.window import WAIT_MS, Window, chromium
 
 AXE = Path(__file__).resolve().parents[1] / "npm" / "node_modules" / "axe-core" / "axe.min.js"
+
+expect.set_options(timeout=WAIT_MS)
 
 Open = Callable[..., Window]
 
