@@ -4,6 +4,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -16,11 +17,44 @@ _PERCENT_SF = 0xFFFF
 """10^-1: percentages are told in tenths."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Control:
+    """Where a model has its registers, as offsets from the one that bears its number."""
+
+    length: int
+    switch: int
+    percent: int
+    timer: tuple[int, ...]
+    """Seconds; the high word first."""
+    scale: int
+    failsafe: int | None = None
+    """Where it goes to when the timer has run out; None: it is free then."""
+    timer_switch: int | None = None
+    left: tuple[int, ...] = ()
+
+
+_CONTROLS = {
+    704: _Control(
+        length=57,
+        switch=14,
+        percent=15,
+        timer=(18, 19),
+        scale=54,
+        failsafe=16,
+        timer_switch=17,
+        left=(20, 21),
+    ),
+    123: _Control(length=24, switch=9, percent=5, timer=(7,), scale=23),
+    124: _Control(length=24, switch=5, percent=13, timer=(15,), scale=25),
+}
+
+
 class SimulatedInverter:
-    """Models 1, 704 and 715, as facts of a device that nobody has to keep alive.
+    """Model 1, one of 704 (with 715), 123 and 124, as a device that nobody has to keep alive.
 
     `limit_percent` is what it holds now: 100 without a limit, the limit while its timer runs, and
-    what the limit's sender named as the fail-safe once the timer has run out.
+    once it has run out what the limit's sender named as the fail-safe (704), or 100. Of a battery
+    (124) it is the rate of charging, below 0 where it is made to discharge.
     """
 
     def __init__(
@@ -28,15 +62,18 @@ class SimulatedInverter:
         host: str = "127.0.0.1",
         port: int = 0,
         *,
+        model: int = 704,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._host = host
         self._asked_port = port
         self._monotonic = monotonic
         self._server: ModbusTcpServer | None = None
-        self.model_704 = _BASE + 2 + 68
-        self.model_715 = self.model_704 + 2 + 57
-        self._ends = self.model_715 + 2 + 7
+        self._model = model
+        self._control = _CONTROLS[model]
+        self.model_at = _BASE + 2 + 68
+        self._model_715 = self.model_at + 2 + self._control.length
+        self._ends = self._model_715 + (2 + 7 if model == 704 else 0)
         self._words: dict[int, int] = {}
         self._reverts_at: float | None = None
         self._reverted = False
@@ -56,9 +93,13 @@ class SimulatedInverter:
     @property
     def limit_percent(self) -> float:
         self._let_time_pass()
-        if self._reverted:
-            return self._words[self.model_704 + 16] / 10
-        return self._words[self.model_704 + 15] / 10 if self._words[self.model_704 + 14] else 100.0
+        control = self._control
+        if self._reverted and control.failsafe is not None:
+            return self._words[self.model_at + control.failsafe] / 10
+        if not self._words[self.model_at + control.switch]:
+            return 100.0
+        counts = self._words[self.model_at + control.percent]
+        return (counts - 0x10000 if counts >= 0x8000 else counts) / 10
 
     @property
     def has_reverted(self) -> bool:
@@ -69,7 +110,7 @@ class SimulatedInverter:
     @property
     def heartbeat(self) -> int:
         """The controller's heartbeat as last written."""
-        return self._words[self.model_715 + 5] << 16 | self._words[self.model_715 + 6]
+        return self._words[self._model_715 + 5] << 16 | self._words[self._model_715 + 6]
 
     async def __aenter__(self) -> Self:
         device = SimDevice(
@@ -97,10 +138,13 @@ class SimulatedInverter:
     def _lay_out(self) -> None:
         self._words = dict.fromkeys(range(_BASE, self._ends + 2), 0)
         self._words |= {_BASE: 0x5375, _BASE + 1: 0x6E53, _BASE + 2: 1, _BASE + 3: 66}
-        self._words |= {self.model_704: 704, self.model_704 + 1: 57}
-        self._words |= {self.model_704 + 15: 1000, self.model_704 + 16: 1000}
-        self._words[self.model_704 + 54] = _PERCENT_SF
-        self._words |= {self.model_715: 715, self.model_715 + 1: 7, self._ends: 0xFFFF}
+        self._words |= {self.model_at: self._model, self.model_at + 1: self._control.length}
+        full = (self._control.percent, self._control.failsafe)
+        self._words |= {self.model_at + at: 1000 for at in full if at is not None}
+        self._words[self.model_at + self._control.scale] = _PERCENT_SF
+        if self._model == 704:
+            self._words |= {self._model_715: 715, self._model_715 + 1: 7}
+        self._words[self._ends] = 0xFFFF
 
     async def _act(  # noqa: PLR0917 - pymodbus calls it so
         self,
@@ -125,20 +169,24 @@ class SimulatedInverter:
 
     def _take(self, address: int, words: list[int]) -> None:
         self._words |= dict(enumerate(words, address))
-        if not address <= self.model_704 + 14 < address + len(words):
+        control, at = self._control, self.model_at
+        written = range(address - at, address - at + len(words))
+        if control.switch not in written and control.timer[0] not in written:
             return
-        base = self.model_704
-        seconds = self._words[base + 18] << 16 | self._words[base + 19]
-        timed = self._words[base + 14] and self._words[base + 17] and seconds
+        seconds = 0
+        for timer in control.timer:
+            seconds = seconds << 16 | self._words[at + timer]
+        switches = (control.switch, control.timer_switch)
+        timed = seconds and all(self._words[at + one] for one in switches if one is not None)
         self._reverts_at = self._monotonic() + seconds if timed else None
         self._reverted = False
 
     def _let_time_pass(self) -> None:
         if self._reverts_at is None:
             return
-        base = self.model_704
         left_s = max(0.0, self._reverts_at - self._monotonic())
-        self._words |= {base + 20: int(left_s) >> 16, base + 21: int(left_s) & 0xFFFF}
+        for shift, register in zip((16, 0), self._control.left, strict=False):
+            self._words[self.model_at + register] = int(left_s) >> shift & 0xFFFF
         if left_s == 0:
             self._reverts_at, self._reverted = None, True
-            self._words[base + 14] = 0
+            self._words[self.model_at + self._control.switch] = 0

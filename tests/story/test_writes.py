@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from chaos.serial_line import SerialLine
 from light_node.local import LocalClient
 from light_node.simulated_inverter import SimulatedInverter
 from tests.story.test_light_node import (
@@ -57,7 +58,7 @@ async def test_a_node_killed_in_a_lease_over_modbus_leaves_the_device_to_its_own
                 return len(inverter.writes) >= 6
 
             await until(is_refreshed, "the timer set anew at half time")
-            first = next(words for at, words in inverter.writes if at == inverter.model_704 + 14)
+            first = next(words for at, words in inverter.writes if at == inverter.model_at + 14)
             assert first == [1, 600, 700, 1, 0, 4]  # limit, fail-safe and timer in one request
             assert inverter.limit_percent == 60
             assert inverter.heartbeat >= 2
@@ -87,6 +88,125 @@ async def test_a_node_killed_in_a_lease_over_modbus_leaves_the_device_to_its_own
                 return inverter.limit_percent == 100
 
             await until(is_free, "the device let go")
+
+
+@pytest.mark.parametrize(
+    ("model", "device", "held", "free"),
+    [
+        (123, 'sunspec = "limit"', 60, 100),
+        (124, 'sunspec = "storage"', 60, 100),  # a battery: a bound on what it charges with
+        (124, 'sunspec = "storage"\nfollows = "change"', -40, 100),  # made to discharge
+    ],
+)
+async def test_the_older_models_go_back_by_their_own_timer_too(building, model, device, held, free):
+    async with SimulatedInverter(model=model) as inverter:
+        building.configure(write_table(inverter).replace('sunspec = "limit"', device))
+        await building.start()
+        async with LocalClient(building.socket) as client:
+            await collect(client, 4)
+            await client.put_plan(1, (step(120),))
+            lease = await lease_obeyed(client)
+            assert lease.applied_w == held * 1000
+            assert inverter.limit_percent == held
+
+            async def is_refreshed():
+                return len(inverter.writes) >= 6 and inverter.limit_percent == held
+
+            await until(is_refreshed, "the timer set anew at half time")
+            assert not inverter.has_reverted
+        await building.end(signal.SIGKILL)
+
+        async def has_reverted():
+            return inverter.has_reverted
+
+        await until(has_reverted, "the device's own timer")
+        assert inverter.limit_percent == free
+        await building.start()
+        async with LocalClient(building.socket) as client:
+
+            async def is_held_again():
+                return inverter.limit_percent == held
+
+            await until(is_held_again, "the lease told again")
+            await client.put_plan(2, ())
+
+            async def is_let_go():
+                return inverter.limit_percent == free
+
+            await until(is_let_go, "the device let go")
+            assert (await client.status()).writes[0].trouble == ""
+
+
+async def test_on_one_serial_line_a_meter_is_read_and_an_inverter_told(building):
+    async with (
+        SimulatedInverter() as inverter,
+        SerialLine({1: building.meter.port, 7: inverter.port}) as line,
+    ):
+        building.configure(
+            write_table(inverter).replace(
+                f'host = "127.0.0.1"\nport = {inverter.port}', f'serial = "{line.port}"\nunit = 7'
+            )
+        )
+        settings = building.folder / "site.toml"
+        settings.write_text(
+            settings.read_text().replace(
+                f'host = "127.0.0.1"\nport = {building.meter.port}', f'serial = "{line.port}"'
+            )
+        )
+        building.load = lambda: 100_000 * inverter.limit_percent / 100
+        await building.start()
+        async with LocalClient(building.socket) as client:
+            await collect(client, 4)
+            await client.put_plan(1, (step(120),))
+            lease = await lease_obeyed(client)
+            assert (lease.applied_w, inverter.limit_percent) == (60_000, 60)
+
+            async def is_measured():
+                return (await client.status()).meters[0].last_watts == 60_000
+
+            await until(is_measured, "what was told is measured, on the same line")
+            assert (await client.status()).writes[0].trouble == ""
+            await client.put_plan(2, ())
+
+            async def is_free():
+                return inverter.limit_percent == 100
+
+            await until(is_free, "the device let go")
+            assert {flag for *_, flag in await collect(client, 8)} <= {"good", "late", "missed"}
+
+
+async def test_flash_memory_is_spared_while_orders_change_and_a_release_is_not_held_up(building):
+    async with SimulatedInverter() as inverter:
+        registers = f"""
+limit = {{ address = {inverter.model_at + 15}, scale = 100 }}
+volatile = false
+min_write_interval_s = 3600"""
+        building.configure(write_table(inverter).replace('sunspec = "limit"', registers))
+
+        def told():
+            return [words for _, words in inverter.writes]
+
+        await building.start()
+        async with LocalClient(building.socket) as client:
+            await collect(client, 4)
+            await client.put_plan(1, (step(120),))
+            first = await lease_obeyed(client)
+            await lease_obeyed(client, after=first.seq)  # renewed, and not written again
+            assert told() == [[600]]
+            await client.put_plan(2, (step(120, watts=-20_000.0),))
+
+            async def is_refused():
+                (device,) = (await client.status()).writes
+                return device.refused == 1 and "wears out its memory" in device.trouble
+
+            await until(is_refused, "the second limit put off")
+            assert told() == [[600]]
+            await client.put_plan(3, ())
+
+            async def is_free():
+                return told() == [[600], [1000]]
+
+            await until(is_free, "the device let go all the same")
 
 
 async def test_a_device_that_takes_writes_and_does_nothing_is_found_out(building):
