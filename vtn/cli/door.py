@@ -5,7 +5,6 @@ init, check, serve, backup, restore, upgrade and copy work on this machine; all 
 to the running `vtn serve` through its operator's API, found by the same settings file.
 """
 
-
 import click
 
 from doorway import Door
