@@ -21,6 +21,7 @@ from light_node.modbus import Bus
 from light_node.node import make_bus, make_meter
 from light_node.profile import Profile
 from light_node.settings import MeterTable, MqttTable, Settings
+from light_node.sitefile import SERVICE_FOLDERS
 
 _BUDGET_S = 5.0
 _ROUNDS = 5
@@ -235,7 +236,9 @@ def _check_folders(settings: Settings) -> Iterator[Checked]:
     ):
         folder = path.parent
         said, weight = str(path), Weight.WRONG
-        if not folder.is_dir():
+        if folder in SERVICE_FOLDERS and not folder.exists():
+            weight, said = Weight.FINE, f"{folder} is made when the service starts"
+        elif not folder.is_dir():
             said = f"{folder}: there is no such folder; make it."
         elif what == "socket" and len(str(path).encode()) > _LONGEST_SOCKET:
             said = f"{path}: a socket's path has at most {_LONGEST_SOCKET} bytes; shorten it."

@@ -55,6 +55,8 @@ path = "/run/light-node/light-node.sock"
 _CLOCK = f'synchronized_file = "{TIMESYNCD_FILE}"'
 SYSTEM_FOLDER = Path("/etc/demandflex")
 """Where the unit of systemd reads its settings: read-only to it, so its files lie elsewhere."""
+SERVICE_FOLDERS = (Path("/var/lib/light-node"), Path("/run/light-node"))
+"""Where they lie; the unit has systemd make them, for the user it makes."""
 
 
 def write(path: Path, found: Sequence[Found], *, site: str, node: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,8 @@ from ven.registration import check_offer
 
 EXPIRES_SOON = timedelta(days=30)
 NODE_TIMEOUT_S = 5.0
+_SERVICE_FOLDER = Path("/var/lib/ven")
+"""The unit has systemd make it, for the user it makes."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,8 @@ def _certificate(settings: Settings, now: datetime) -> _Look:
 
 def _state(settings: Settings) -> _Look:
     folder = settings.ven.state.parent
+    if folder == _SERVICE_FOLDER and not folder.exists():
+        return _Look(what="state", good=f"{folder} is made when the service starts")
     if not folder.is_dir():
         return _Look(what="state", bad=f"{folder}: there is no such folder; make it.")
     if settings.ven.state.exists():
@@ -179,9 +184,10 @@ async def _node(settings: Settings, now: datetime) -> _Look:
     if not any(meter.online for meter in status.meters):
         return _Look(what=what, bad="It runs, but reads no meter; see 'light-node check'.")
     if not recent.ids:
+        # What it reads is handed out once it is on its disk: in quiet times, within a minute.
         return _Look(
             what=what,
-            bad="It has no reading of the last 3 minutes; wait a minute, or see its own check.",
+            good=f"reads {len(status.meters)} meter(s); `ven check` looks at readings in a minute",
         )
     if settings.reports.energy and all(energy is None for energy in recent.energy_wh):
         return _Look(
