@@ -6,7 +6,6 @@ security policy, a request that leaves the console's own address, an answer that
 """
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from typing import Any, Final
@@ -56,8 +55,6 @@ def chromium() -> Iterator[Browser]:
     if found is None:
         raise BenchFault("chromium is missing: apt-get install chromium, or run scripts/packages.")
     words = ["--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars"]
-    if os.geteuid() == 0:
-        words.append("--no-sandbox")  # which root cannot have
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=words)
         try:

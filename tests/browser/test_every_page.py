@@ -12,7 +12,7 @@ from bench.window import TELEPHONE, Window
 from tests.browser.conftest import Open, axe
 from vtn.accounts import Role
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 GENEROUS_MS = 15_000
 """Drawn within; `python -m bench.screen` measures how soon. A machine that tests may be slow."""
