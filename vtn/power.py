@@ -11,11 +11,15 @@ Pure. Power is in W, positive for consumption; a reduction is positive in `order
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 
 from vtn.records import Series
 
 CLAIM_S = 60.0
 """How long one value of a node's curtailment report holds."""
+_LONGEST_S = 900.0
+"""How long a reading holds at most, of a node that measures seldom."""
 _WHOLE = 0.9
 """With fewer than this share of the nodes a newest step is left out: the rest is on its way."""
 _BACK = 10
@@ -208,15 +212,37 @@ def _add(node: NodeSeries, sums: list[_Sums], order: Order, *, first: float, ste
 
 
 def _means(series: Series, count: int, first: float, step_s: float) -> Mapping[int, float]:
-    """Step -> the mean of the usable readings in it."""
+    """Step -> the mean of the usable readings in it.
+
+    Of a node that measures less often than there are steps a reading holds until the next is due.
+    """
     total: dict[int, float] = {}
     many: dict[int, int] = {}
+    steps = math.floor(min(_usual_s(series), _LONGEST_S) / step_s)
+    if steps > 1:
+        held: dict[int, float] = {}
+        for at, value, word in zip(series.starts_at, series.values, series.quality, strict=True):
+            begin = math.floor((at - first) / step_s)
+            for index in range(max(0, begin), min(count, begin + steps)):
+                if usable(value, word):
+                    held[index] = value
+                else:
+                    held.pop(index, None)
+        return held
     for at, value, word in zip(series.starts_at, series.values, series.quality, strict=True):
         index = math.floor((at - first) / step_s)
         if 0 <= index < count and usable(value, word):
             total[index] = total.get(index, 0.0) + value
             many[index] = many.get(index, 0) + 1
     return {index: value / many[index] for index, value in total.items()}
+
+
+def _usual_s(series: Series) -> float:
+    """How far apart its readings are, as a rule."""
+    starts_at = series.starts_at
+    if len(starts_at) < 2:
+        return 0.0
+    return median(b - a for a, b in pairwise(starts_at))
 
 
 def _held(series: Series | None, count: int, first: float, step_s: float) -> dict[int, float]:

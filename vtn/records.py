@@ -72,6 +72,15 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSize:
+    """A group in a list: how many are in it instead of who."""
+
+    group_id: str
+    name: str
+    members: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MarketContext:
     uri: str
     name: str

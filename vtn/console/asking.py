@@ -12,7 +12,7 @@ from vtn.console.forms import Form
 from vtn.errors import InvalidEvent
 from vtn.orders import EventOrder, SignalOrder
 from vtn.quantities import unit_name
-from vtn.spoken_times import instant
+from vtn.spoken_times import instant, span
 
 _D, _S = SignalName.LOAD_DISPATCH, SignalName.SIMPLE
 KINDS: Final[tuple[tuple[str, str], ...]] = (
@@ -141,13 +141,15 @@ def _asked(
 def order_of(form: Form, now: datetime) -> EventOrder:
     """What the form says. Raises InvalidEvent, naming the field."""
     signal = signal_of(form)
-    starts_at = _instant(form, "starts")
+    zone = _zone(form)
+    span(_bare(form.get("notice")), "notice")  # a start that hangs on it would be blamed
+    starts_at = _instant(form, "starts", zone)
     length = form.get("duration")
     if ends := form.get("ends"):
         if length:
             raise InvalidEvent("ends: give an end or a duration, not both.")
         begin = instant(_said(starts_at) or _soonest(form), now=now)
-        ends_at = _instant(form, "ends")
+        ends_at = _instant(form, "ends", zone)
         if ends_at is None or ends_at <= begin:
             raise InvalidEvent(f"ends: '{ends}' is not after the start; give a later end.")
         length = f"{int((ends_at - begin).total_seconds())}s"
@@ -214,17 +216,21 @@ def signal_of(form: Form) -> SignalOrder:
             raise InvalidEvent("kind: choose what is asked.")
 
 
-def _instant(form: Form, name: str) -> datetime | None:
+def _zone(form: Form) -> zoneinfo.ZoneInfo:
+    name = form.get("zone") or "UTC"
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidEvent(
+            f"zone: this machine does not know the time zone '{name}'; choose UTC."
+        ) from None
+
+
+def _instant(form: Form, name: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
     """A time as `<input type=datetime-local>` sends it, in the form's time zone."""
     text = form.get(name)
     if not text:
         return None
-    try:
-        zone = zoneinfo.ZoneInfo(form.get("zone") or "UTC")
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise InvalidEvent(
-            f"zone: this machine does not know the time zone '{form.get('zone')}'; choose UTC."
-        ) from None
     try:
         at = datetime.fromisoformat(text)
     except ValueError:

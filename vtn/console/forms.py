@@ -50,6 +50,24 @@ class Form:
         else:
             self.faults.setdefault("", sentence)
 
+    def refuse_at(
+        self,
+        sentence: str,
+        places: Sequence[tuple[str, str]],
+        *,
+        fields: Mapping[str, str] | None = None,
+    ) -> None:
+        """As `refuse`; a sentence that names no field stands beside the one it speaks of.
+
+        `places` are pairs of words and fields, the first that stands in the sentence counts.
+        """
+        before = set(self.faults)
+        self.refuse(sentence, fields=fields)
+        if set(self.faults) - before == {""}:
+            field = next((field for word, field in places if word in sentence), "")
+            if field:
+                self.faults[field] = self.faults.pop("")
+
     @property
     def is_refused(self) -> bool:
         return bool(self.faults)

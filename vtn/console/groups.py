@@ -22,7 +22,7 @@ async def list_groups(shell: ShellHere, desk: DeskHere) -> Template:
 
 
 async def _list(shell: Shell, desk: Desk, form: Form, *, status: int = 200) -> Template:
-    groups, contexts = await desk.groups(), await desk.market_contexts()
+    groups, contexts = await desk.group_sizes(), await desk.market_contexts()
     return shell.page(
         "groups/list.html",
         title="Groups",
@@ -44,7 +44,7 @@ async def add_group(shell: ShellHere, desk: DeskHere, by: By) -> Template | Redi
         await desk.add_group(group_id, form.get("name") or group_id, ven_ids=_named(form), by=by)
     except VtnError as fault:
         field = "vens" if isinstance(fault, Unknown) else "group_id"
-        form.refuse(f"{field}: {fault}")
+        form.refuse(str(fault) if str(fault).startswith("name: ") else f"{field}: {fault}")
         return await _list(shell, desk, form, status=status_of(fault))
     return shell.go(path_of("groups", group_id), said=f"The group {group_id} is there.")
 
@@ -90,7 +90,7 @@ async def edit_group(
         return _group(shell, group, form, status=status_of(fault))
     except VtnError as fault:
         group = await desk.group(group_id)
-        form.refuse(f"vens: {fault}")
+        form.refuse(str(fault) if str(fault).startswith("name: ") else f"vens: {fault}")
         return _group(shell, group, form, status=status_of(fault))
     return shell.go(path_of("groups", group_id), said=f"The group {group_id} is changed.")
 
@@ -103,21 +103,30 @@ async def add_context(shell: ShellHere, desk: DeskHere, by: By) -> Template | Re
             form.get("uri"), form.get("context_name") or form.get("uri"), by=by
         )
     except VtnError as fault:
-        form.refuse(f"uri: {fault}")
+        sentence = str(fault)
+        form.refuse(
+            sentence.replace("name: ", "context_name: ", 1)
+            if sentence.startswith("name: ")
+            else f"uri: {sentence}"
+        )
         return await _list(shell, desk, form, status=status_of(fault))
     return shell.go("/groups", said=f"Events may belong to {context.name} now.")
 
 
 @post("/contexts/edit", act=Act.GROUPS)
-async def edit_context(shell: ShellHere, desk: DeskHere, by: By) -> Redirect:
+async def edit_context(shell: ShellHere, desk: DeskHere, by: By) -> Template | Redirect:
     form = await shell.form()
-    name = form.get("new_name") or form.get("of")
+    uri = form.get("of")
     try:
         context = await desk.edit_market_context(
-            form.get("of"), name=name, seen=form.get("seen"), by=by
+            uri, name=form.get("new_name") or uri, seen=form.get("seen"), by=by
         )
     except VtnError as fault:
-        return shell.go("/groups", said=f"'{name}' was not put in: {fault}", bad=True)
+        # Beside the field of that context, if it is there still; else above all.
+        known = uri in {one.uri for one in await desk.market_contexts()}
+        sentence = str(fault).removeprefix("name: ")
+        form.refuse(f"new_name: {sentence}" if known else sentence)
+        return await _list(shell, desk, form, status=status_of(fault))
     return shell.go("/groups", said=f"The market context is called {context.name} now.")
 
 

@@ -60,7 +60,7 @@ async def list_nodes(request: AnyRequest, shell: ShellHere, desk: DeskHere) -> T
         first=sentence(found),
         form=Form(asked.values()),
         found=found,
-        groups=[("", "any group")] + [(one.group_id, one.name) for one in await desk.groups()],
+        groups=[("", "any group")] + [(one.group_id, one.name) for one in await desk.group_sizes()],
         states=[("", "any state")] + [(one.value, one.value) for one in NodeState],
         orders=[(one.value, text) for one, text in ORDERS],
         kinds=KINDS,
@@ -125,7 +125,7 @@ async def add(shell: ShellHere, desk: DeskHere, by: By) -> Template | Redirect:
             by=by,
         )
     except VtnError as fault:
-        form.refuse(_placed(str(fault)), fields=_FIELDS)
+        form.refuse_at(str(fault), _PLACES, fields=_FIELDS)
         return await _add(shell, desk, form, status=status_of(fault))
     said = f"{ven.ven_id} is let in; it may register with its certificate now."
     return shell.go(path_of("nodes", ven.ven_id), said=said)
@@ -138,7 +138,7 @@ async def _add(shell: Shell, desk: Desk, form: Form, *, status: int = 200) -> Te
         here="nodes",
         status=status,
         form=form,
-        groups=await desk.groups(),
+        groups=await desk.group_sizes(),
     )
 
 
@@ -160,13 +160,6 @@ _FIELDS: Final = {
 }
 
 
-def _placed(sentence: str) -> str:
-    if ": " in sentence and sentence.split(": ", 1)[0].isidentifier():
-        return sentence
-    field = next((field for word, field in _PLACES if word in sentence), "")
-    return f"{field}: {sentence}" if field else sentence
-
-
 @get("/enrolment", act=Act.NODES)
 async def show_codes(shell: ShellHere, desk: DeskHere, now: NowHere) -> Template:
     return await _codes(shell, desk, now, Form())
@@ -186,7 +179,7 @@ async def make_code(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> T
             by=by,
         )
     except VtnError as fault:
-        form.refuse(_placed(str(fault)), fields=_FIELDS)
+        form.refuse_at(str(fault), _PLACES, fields=_FIELDS)
         return await _codes(shell, desk, now, form, status=status_of(fault))
     return shell.page(
         "nodes/code.html",
@@ -225,7 +218,7 @@ async def _codes(
         status=status,
         form=form,
         codes=[(one, one.state(now())) for one in codes],
-        groups=await desk.groups(),
+        groups=await desk.group_sizes(),
     )
 
 

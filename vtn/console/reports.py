@@ -24,6 +24,7 @@ from vtn.errors import Invalid, VtnError
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.orders import ReportOrder
 from vtn.quantities import unit_name
+from vtn.services.report import METADATA
 
 _SIZE: Final = 25
 _FIELDS: Final = {
@@ -122,9 +123,12 @@ async def request_report(
         specifier = form.get("specifier")
         if not specifier:
             raise Invalid("specifier: choose one of the reports that the node offers.")
+        offered = await _offered(desk, ven_id)
+        if specifier not in offered:
+            raise Invalid(f"specifier: {ven_id} offers no report '{specifier}'; choose another.")
         order = ReportOrder(
             specifier=specifier,
-            points=points or await _all_points(desk, ven_id, specifier),
+            points=points or offered[specifier],
             granularity=form.get("granularity") or "0s",
             back=form.get("back") or "0s",
             start=form.get("start") or "now",
@@ -132,26 +136,20 @@ async def request_report(
         )
         await desk.request_report(ven_id, orders.report_request(order, now=now()), by=by)
     except VtnError as fault:
-        form.refuse(_placed(str(fault)), fields=_FIELDS)
+        form.refuse_at(str(fault), _PLACES, fields=_FIELDS)
         return await _page(ven_id, shell, desk, form, status=status_of(fault))
     said = f"{ven_id} is asked for {specifier} at its next poll."
     return shell.go(path_of("reports", ven_id), said=said)
 
 
-def _placed(sentence: str) -> str:
-    if sentence.split(": ", 1)[0] in _FIELDS:
-        return sentence
-    field = next((field for word, field in _PLACES if word in sentence), "")
-    return f"{field}: {sentence}" if field else sentence
-
-
-async def _all_points(desk: Desk, ven_id: str, specifier: str) -> tuple[str, ...]:
-    return tuple(
-        point.r_id
-        for offer in (await desk.reports(ven_id)).offers
-        if offer.report.report_specifier_id == specifier
-        for point in offer.report.descriptions
-    )
+async def _offered(desk: Desk, ven_id: str) -> dict[str, tuple[str, ...]]:
+    """ReportSpecifierID -> the points of what may be asked for."""
+    offers = (await desk.reports(ven_id)).offers
+    found = {
+        one.report.report_specifier_id: tuple(point.r_id for point in one.report.descriptions)
+        for one in offers
+    }
+    return {METADATA: (), **found}
 
 
 @post("/reports/{ven_id:str}/{report_request_id:str}/cancel", act=Act.REPORTS)

@@ -39,7 +39,20 @@ _FIELDS: Final[Mapping[str, str]] = {
     "market_context": "market_context",
     "nodes": "nodes",
     "comment": "comment",
+    "zone": "zone",
+    "kind": "kind",
 }
+_PLACES: Final = (
+    ("template", "template_name"),
+    ("market context", "market_context"),
+    ("resource", "resources"),
+    ("the group", "groups"),
+    ("no group", "groups"),
+    ("The VEN", "nodes"),
+    ("no VEN '", "nodes"),
+    ("would have started", "starts"),
+)
+"""Which field a refusal of the desk speaks of."""
 _MOST_LISTED: Final = 200
 
 
@@ -90,7 +103,7 @@ async def use_wizard(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> 
             event_id = form.get("event_id")
             if await _is_there(desk, event_id):  # sent twice: it is published
                 return shell.go(path_of("events", event_id), said="The event is published already.")
-        form.refuse(str(refusal), fields=_FIELDS)
+        form.refuse_at(str(refusal), _PLACES, fields=_FIELDS)
         return await _wizard(shell, desk, form, status=status_of(refusal))
     form.put("previewed", _digest(form))
     return await _wizard(shell, desk, form, preview=preview, draft=draft)
@@ -136,7 +149,7 @@ async def _wizard(
         shares=SHARES,
         zones=dict.fromkeys(("UTC", form.get("zone") or "UTC")),
         contexts=[(one.uri, one.name or one.uri) for one in contexts],
-        groups=(await desk.groups())[:_MOST_LISTED],
+        groups=(await desk.group_sizes())[:_MOST_LISTED],
         preview=preview,
         needs_approval=draft is not None and desk.needs_approval(draft),
         templates=await desk.templates(),

@@ -26,6 +26,13 @@ def identifier(name: str, text: str) -> str:
     return text
 
 
+def label(what: str, text: str) -> str:
+    """What people call a thing: printable, and of a length that fits a page. Raises Invalid."""
+    if not text.isprintable() or len(text) > _LONGEST:
+        raise Invalid(f"{what}: give a name of at most {_LONGEST} printable characters.")
+    return text
+
+
 def digest(certificate_sha256: str, certificate_der: bytes | None) -> str:
     """The SHA-256 as it is kept. Raises Invalid."""
     sha256 = certificate_sha256.strip().replace(":", "").lower()

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vtn.desk.checks import known_group
+from vtn.desk.checks import known_group, label
 from vtn.desk.room import Room
 from vtn.errors import Stale, Unknown
-from vtn.records import Group, MarketContext
+from vtn.records import Group, GroupSize, MarketContext
 from vtn.services.office import known_ven
 from vtn.store import groups
 
@@ -22,6 +22,11 @@ def seen_of(what: Group | MarketContext) -> str:
 
 class GroupingDesk(Room):
     """Edits that overwrite nobody's."""
+
+    async def group_sizes(self) -> list[GroupSize]:
+        """Every group by groupID, with how many are in it."""
+        async with self._office.store.read() as connection:
+            return await groups.sizes(connection)
 
     async def group(self, group_id: str) -> Group:
         """Raises Unknown."""
@@ -36,6 +41,7 @@ class GroupingDesk(Room):
         `seen` is `seen_of` the group as it was looked at. Raises Unknown for the group or a VEN,
         Stale where somebody else was first.
         """
+        name = label("name", name)
         async with self._office.change() as (connection, news):
             await groups.lock(connection, group_id)
             group = await known_group(connection, group_id)
@@ -69,6 +75,7 @@ class GroupingDesk(Room):
         self, uri: str, *, name: str, seen: str, by: str
     ) -> MarketContext:
         """Another name. Raises Unknown, and Stale where somebody else was first."""
+        name = label("name", name)
         async with self._office.store.write() as connection:
             context = await _known_context(connection, uri, lock=True)
             _refuse_stale(context, seen, f"the market context '{uri}'")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from vtn import eventbook
-from vtn.desk.checks import identifier, join, known_group
+from vtn.desk.checks import identifier, join, known_group, label
 from vtn.desk.room import Room
 from vtn.errors import Conflict, Invalid, Unknown
 from vtn.records import Group, MarketContext
@@ -27,7 +27,7 @@ class GroupDesk(Room):
         async with self._office.change() as (connection, news):
             if await groups.find(connection, group_id) is not None:
                 raise Conflict(f"There is a group '{group_id}' already; choose another groupID.")
-            await groups.add(connection, identifier("groupID", group_id), name)
+            await groups.add(connection, identifier("groupID", group_id), label("name", name))
             await join(connection, group_id, ven_ids)
             await self._note(connection, by, "add group", f"group:{group_id}", detail=name)
             group = await known_group(connection, group_id)
@@ -73,7 +73,7 @@ class GroupDesk(Room):
         normal = eventbook.normal_context(uri)
         if not normal or re.search(r"\s", normal):
             raise Invalid("A market context is a URI, such as http://utility.example/programme.")
-        context = MarketContext(uri=identifier("market context", normal), name=name)
+        context = MarketContext(uri=identifier("market context", normal), name=label("name", name))
         async with self._office.store.write() as connection:
             if await groups.market_context(connection, context.uri) is not None:
                 raise Conflict(f"There is a market context '{context.uri}' already.")

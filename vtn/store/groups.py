@@ -3,10 +3,10 @@
 
 from collections.abc import Iterable
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from vtn.records import Group, MarketContext
+from vtn.records import Group, GroupSize, MarketContext
 from vtn.store.documents import insert_into
 from vtn.store.tables import GroupRow, MarketContextRow, MemberRow
 
@@ -32,6 +32,19 @@ async def every(
     return [
         Group(group_id=group_id, name=name, ven_ids=tuple(of.get(group_id, ())))
         for group_id, name in found
+    ]
+
+
+async def sizes(connection: AsyncConnection) -> list[GroupSize]:
+    """Every group by groupID, with how many are in it."""
+    rows = await connection.execute(
+        select(GroupRow.group_id, GroupRow.name, func.count(MemberRow.ven_id))
+        .outerjoin(MemberRow, MemberRow.group_id == GroupRow.group_id)
+        .group_by(GroupRow.group_id, GroupRow.name)
+        .order_by(GroupRow.group_id)
+    )
+    return [
+        GroupSize(group_id=group_id, name=name, members=members) for group_id, name, members in rows
     ]
 
 

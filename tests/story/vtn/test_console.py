@@ -7,9 +7,12 @@ from html import unescape
 import pytest
 from litestar.testing import AsyncTestClient
 
+from oadr.opt import CreatedOpt
 from oadr.target import Target
-from oadr.vocabulary import EventStatus, OptType
+from oadr.vocabulary import EventStatus, OptType, ServiceName
 from tests.story.vtn.test_accounts import accounts_of, added
+from tests.story.vtn.test_plans import wanting_approval
+from tests.story.vtn.test_rules import schedule
 from tests.story.vtn.utility import CONTEXT, draft, utility
 from vtn.accounts import Act, Role
 from vtn.accounts.accounts import COOKIE
@@ -289,6 +292,49 @@ async def test_two_operators_cannot_overwrite_each_other(house, clock):
     good = await sent(client, "/events/peak-1/modify", step="publish", previewed=seen, **form)
     assert good.status_code == 303
     assert (await house.desk.event(record.event.event_id)).event.modification_number == 2
+
+
+async def test_where_a_second_person_is_wanted_a_change_is_proposed_and_approved(house):
+    await house.registered("mill")
+    await house.publish(event_id="peak-1")
+    wanting_approval(house, approval=True)
+    client = await browser(house, Role.OPERATOR)
+    form = {"kind": "reduce", "unit": "kW", "value": "60", "duration": "5m", "modification": "0"}
+
+    preview = await sent(client, "/events/peak-1/modify", step="preview", **form)
+    assert "Propose change" in preview.text
+    assert "60.0 kW in all" in first(preview)
+    seen = previewed(preview)
+    proposed = await sent(client, "/events/peak-1/modify", step="publish", previewed=seen, **form)
+
+    path = proposed.headers["location"]
+    assert path.startswith("/events/proposals/")
+    assert (await house.desk.event("peak-1")).event.modification_number == 0
+    assert "Somebody else, with the role approver" in (await client.get(path)).text
+    approver = await browser(house, Role.APPROVER)
+    page = await approver.get(path)
+    assert first(page).startswith("operator proposes to modify peak-1: Reduce by 60 kW, from ")
+    assert "Nodes asked" in page.text
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)[1]
+    done = await approver.post(f"{path}/approve", data={"_csrf_token": token})
+    assert done.headers["location"] == "/events/peak-1"
+    assert (await house.desk.event("peak-1")).event.modification_number == 1
+
+
+async def test_the_preview_minds_who_opted_out_of_that_time_beforehand(house):
+    mill = await house.registered("mill")
+    await house.registered("bakery")
+    await mill.say(ServiceName.OPT, schedule(house, ven_id="mill"), CreatedOpt)
+    client = await browser(house, Role.OPERATOR)
+
+    preview = await sent(client, "/events/new", step="preview", **WIZARD)
+    halves = await sent(client, "/events/new", step="preview", **{**WIZARD, "share": "all"})
+    page = await client.get("/nodes/mill")
+
+    assert "at 2 nodes (1 of them opted out), 40.0 kW in all" in first(preview)
+    assert "1 node opted out of this time beforehand, by schedule: mill." in preview.text
+    assert "Reduce by 40 kW at 2 nodes" in first(halves)  # the bakery alone carries the whole
+    assert "for 2 h 00 min" in page.text
 
 
 async def test_an_event_is_cancelled_after_one_more_question(house):

@@ -114,6 +114,24 @@ def test_what_needs_attention_is_said_and_ranked(found, remark, rank):
     assert (found.remark, found.rank) == (remark, rank)
 
 
+def test_what_its_own_meter_says_counts_where_nothing_else_is_known():
+    reached = seen(5, Heard(claims_since=START, effect=1.0))
+    partly = seen(5, Heard(claims_since=START, effect=0.5))
+
+    assert states(reached)[3:5] == [State.INFERRED, State.DONE]
+    assert [one.note for one in reached.rungs if one.note] == ["reached"]
+    assert (states(partly)[4], partly.remark) == (State.PARTIAL, "delivers in part")
+
+
+def test_what_the_vtn_reckons_outweighs_the_nodes_own_verdict_and_both_are_told():
+    found = seen(5, Heard(ordered_w=40.0, delivered_w=1.0, claims_since=START, effect=1.0))
+    without = seen(5, Heard(ordered_w=40.0, delivered_w=1.0, claims_since=START, effect=0.0))
+
+    assert states(found)[4] is State.LATE
+    assert found.rungs[4].note == "reached"
+    assert without.remark == "delivers hardly anything, and its own meter sees no effect"
+
+
 def test_a_node_may_take_two_minutes():
     assert seen(1).remark == ""
 

@@ -51,6 +51,15 @@ def test_readings_stand_for_what_is_measured_where_there_are_any():
     assert found.delivered_w == [39.0]
 
 
+def test_a_node_that_measures_less_often_than_others_is_no_spike_among_them():
+    often = NodeSeries(measured=series([0.0, 4.0, 8.0, 12.0], [10.0] * 4))
+    seldom = NodeSeries(measured=series([0.0, 8.0], [5.0, 7.0]))
+
+    found = over_time([often, seldom], forty, first=0.0, last=16.0, step_s=4.0)
+
+    assert found.measured_w == [15.0, 15.0, 17.0, 17.0]
+
+
 def test_a_node_without_a_baseline_is_no_gap_between_the_lines():
     stranger = NodeSeries(measured=series([0.0], [500.0]))
     known = NodeSeries(measured=series([0.0], [60.0]), baseline=series([0.0], [100.0]))
