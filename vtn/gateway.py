@@ -16,6 +16,7 @@ import oadr
 from doorway import get_logger
 from oadr.errors import InvalidContent, OadrError, Refused
 from oadr.event import CreatedEvent, RequestEvent
+from oadr.familiar import Familiar
 from oadr.opt import CancelOpt, CreateOpt
 from oadr.poll import Poll, Response
 from oadr.registration import (
@@ -143,6 +144,7 @@ class Gateway:
         """Without `proof` signatures are off: none is read, none is written."""
         self._office = office
         self._proof = proof
+        self._familiar = Familiar()
 
     async def answer(
         self,
@@ -269,12 +271,16 @@ class Gateway:
             return again, False
         if asked or len(body) > LARGE_BYTES or _SIGNATURE in body:
             return await self._read(body, entry, peer.der)
+        known = self._familiar.read(body)
+        if known is not None:
+            return known, False
         try:  # nothing to wait for: most messages are polls
             content = oadr.parse(body, max_bytes=self._office.settings.openadr.max_bytes)
         except InvalidContent as error:
             return error, False
         if last is not None:
             last.keep(body, content)
+        self._familiar.keep(body, content)
         if isinstance(content, CreatePartyRegistration) and content.xml_signature:
             return await self._read(body, entry, peer.der)
         return content, False

@@ -7,6 +7,7 @@ from typing import Any
 
 import oadr
 from oadr import EiResponse
+from oadr.codec import escape
 from oadr.event import DistributeEvent, RequestEvent
 from oadr.messages import CLASS_OF
 from oadr.opt import CanceledOpt, CancelOpt, CreatedOpt, CreateOpt
@@ -40,6 +41,20 @@ _Make = Callable[[EiResponse, str, Any], oadr.Message]
 
 def ok(request_id: str = "") -> EiResponse:
     return EiResponse(response_code="200", description="OK", request_id=request_id)
+
+
+_RECEIVED = (
+    oadr.build(Response(response=ok("\N{BLACK CIRCLE}"), ven_id="\N{WHITE CIRCLE}"))
+    .decode()
+    .replace("\N{WHITE CIRCLE}", "\N{BLACK CIRCLE}")
+    .split("\N{BLACK CIRCLE}")
+)
+
+
+def received(request_id: str, ven_id: str) -> bytes:
+    """A whole payload: the bare oadrResponse that says yes to a request."""
+    head, middle, tail = _RECEIVED
+    return f"{head}{escape(request_id)}{middle}{escape(ven_id)}{tail}".encode()
 
 
 def kind_of(wire_name: str) -> type | None:

@@ -7,11 +7,10 @@ from contextlib import asynccontextmanager
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.event import CreatedEvent, DistributeEvent, Event, EventResponse, RequestEvent
-from oadr.poll import Response
 from oadr.vocabulary import ResponseRequired
 from vtn.errors import Rejected
 from vtn.eventbook import Booking, listing
-from vtn.replies import ok
+from vtn.replies import ok, received
 from vtn.services.office import Caller, Office, note_ven
 from vtn.store import events, line
 
@@ -78,7 +77,7 @@ async def distribution(
     )
 
 
-async def created(office: Office, caller: Caller, message: CreatedEvent) -> Response:
+async def created(office: Office, caller: Caller, message: CreatedEvent) -> bytes:
     """The VEN opts in or out; each answer counts by itself (rules 16, 17, 25, 48).
 
     What can be kept is kept; the first answer that cannot gives the response code: 452 for an
@@ -96,14 +95,14 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
                 outcome=message.response.response_code,
                 detail=message.response.description or "",
             )
-        return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+        return received(message.response.request_id, caller.ven_id)
     async with office.store.write() as connection:
         faults = await _faults(connection, caller, message.event_responses)
         good = [
             one for one, fault in zip(message.event_responses, faults, strict=True) if fault is None
         ]
-        await office.handouts.settle(connection, caller.ven_id)
-        await events.answer(connection, caller.ven_id, good, at=at)
+        handed = office.handouts.take(caller.ven_id, [one.event_id for one in good])
+        await events.answer(connection, caller.ven_id, good, at=at, handed=handed)
         for one in good:
             await note_ven(
                 connection,
@@ -118,7 +117,7 @@ async def created(office: Office, caller: Caller, message: CreatedEvent) -> Resp
     fault = next((one for one in faults if one is not None), None)
     if fault is not None:
         raise fault
-    return Response(response=ok(message.response.request_id), ven_id=caller.ven_id)
+    return received(message.response.request_id, caller.ven_id)
 
 
 async def _faults(

@@ -76,6 +76,16 @@ _HANDED = Hot(
 _ACKNOWLEDGE = Hot(
     update(EventTargetRow).where(*_MINE).values(acknowledged_modification=bindparam("number"))
 )
+_HANDED_AND_ACKNOWLEDGED = Hot(
+    update(EventTargetRow)
+    .where(*_MINE)
+    .values(
+        handed_modification=bindparam("handed"),
+        handed_at=bindparam("at"),
+        attempts=bindparam("attempts"),
+        acknowledged_modification=bindparam("number"),
+    )
+)
 _ANSWER_COLUMNS = (
     "event_id",
     "ven_id",
@@ -255,9 +265,17 @@ async def acknowledge(
 
 
 async def answer(
-    connection: AsyncConnection, ven_id: str, answers: Iterable[EventResponse], *, at: datetime
+    connection: AsyncConnection,
+    ven_id: str,
+    answers: Iterable[EventResponse],
+    *,
+    at: datetime,
+    handed: Mapping[str, Booking],
 ) -> None:
-    """Keep answers of a VEN; the latest rules (rules 16 and 17)."""
+    """Keep answers of a VEN; the latest rules (rules 16 and 17).
+
+    `handed`: those of the events that went out before and are not marked as that yet, by eventID.
+    """
     given = list(answers)
     if not given:
         return
@@ -276,7 +294,26 @@ async def answer(
             for one in given
         ],
     )
-    await acknowledge(connection, ven_id, {one.event_id: one.modification_number for one in given})
+    await _HANDED_AND_ACKNOWLEDGED.each(
+        connection,
+        [
+            {
+                "ven": ven_id,
+                "event": one.event_id,
+                "handed": mark.handed_modification,
+                "at": mark.handed_at,
+                "attempts": mark.attempts,
+                "number": one.modification_number,
+            }
+            for one in given
+            if (mark := handed.get(one.event_id)) is not None
+        ],
+    )
+    await acknowledge(
+        connection,
+        ven_id,
+        {one.event_id: one.modification_number for one in given if one.event_id not in handed},
+    )
 
 
 async def forget_deliveries(connection: AsyncConnection, ven_id: str) -> None:
