@@ -90,7 +90,6 @@ class Accounts:
         *,
         secure: bool,
         hashing: Hashing | None = None,
-        throttle: Throttle | None = None,
         provider: Oidc | None = None,
     ) -> None:
         """`secure` where the listener speaks TLS: then the cookie goes over nothing else.
@@ -102,7 +101,7 @@ class Accounts:
         self._store = office.store
         self._secure = secure
         self._hashing = hashing or Hashing()
-        self._throttle = throttle or Throttle()
+        self._throttle = Throttle(office.store, office.now)
 
     # --- logging in and out ----------------------------------------------------------------------
 
@@ -113,33 +112,41 @@ class Accounts:
         """
         name, code = name.strip().lower(), secrets.tidy_code(code)
         address = client.partition(" ")[0]
-        self._throttle.refuse(client=address, name=name)
+        async with self._throttle.one_try(name=name, client=address):
+            known = await self._password_of(name, password, code=code)
+            if known is None:
+                raise _failed(name, address)
+            at, token = self._office.now(), secrets.new_token()
+            async with self._store.write() as connection:
+                user = await users.find(connection, name, lock=True)
+                if user is None or user.disabled_at is not None or user.password_hash != known:
+                    raise _failed(name, address)
+                step = None
+                if user.totp_secret is not None:
+                    step = secrets.totp_step(user.totp_secret, code, at, after=user.totp_step)
+                    if step is None and not await users.use_recovery_code(
+                        connection, name, secrets.sha256(code)
+                    ):
+                        raise _failed(name, address)
+                await users.note_login(connection, name, at=at, totp_step=step)
+                session_id = await self._begin(connection, user, token, client, at)
+                await self._note(connection, name, "log in", name, at, detail=address)
+        return Login(token=token, person=_person(user, session_id))
+
+    async def _password_of(self, name: str, password: str, *, code: str) -> str | None:
+        """The hash of the user's password where this is it, and they may log in.
+
+        Raises CodeWanted where it is, and there is no code.
+        """
         async with self._store.read() as connection:
             user = await users.find(connection, name)
-        good = user is not None and user.disabled_at is None and user.password_hash is not None
+        good = user is not None and user.disabled_at is None
         known = user.password_hash if user is not None and good else None
         if not await self._hashing.verify(known, password) or user is None:
-            raise self._failed(name, address)
+            return None
         if user.totp_secret is not None and not code:
             raise CodeWanted("Type the code that your authenticator shows, or a recovery code.")
-        at = self._office.now()
-        token = secrets.new_token()
-        async with self._store.write() as connection:
-            user = await users.find(connection, name, lock=True)
-            if user is None or user.disabled_at is not None or user.password_hash != known:
-                raise self._failed(name, address)
-            step = None
-            if user.totp_secret is not None:
-                step = secrets.totp_step(user.totp_secret, code, at, after=user.totp_step)
-                if step is None and not await users.use_recovery_code(
-                    connection, name, secrets.sha256(code)
-                ):
-                    raise self._failed(name, address)
-            await users.note_login(connection, name, at=at, totp_step=step)
-            session_id = await self._begin(connection, user, token, client, at)
-            await self._note(connection, name, "log in", name, at, detail=address)
-        self._throttle.succeeded(name=name)
-        return Login(token=token, person=_person(user, session_id))
+        return known
 
     async def log_in_as(self, identity: Identity, *, client: str = "") -> Login:
         """Begin a session of somebody whom the provider has just vouched for.
@@ -269,13 +276,12 @@ class Accounts:
         """The user, who has shown their password once more."""
         if person.session_id is None:
             raise Forbidden("The operator's token is no user; log in as one.")
-        self._throttle.refuse(client="", name=person.name)
         user = await self.user(person.name)
         if user.password_hash is None:
             raise LoginRefused("You have no password here; it is where you log in.")
-        if not await self._hashing.verify(user.password_hash, password):
-            self._throttle.failed(client="", name=person.name)
-            raise LoginRefused("This is not your password.")
+        async with self._throttle.one_try(name=person.name):
+            if not await self._hashing.verify(user.password_hash, password):
+                raise LoginRefused("This is not your password.")
         return user
 
     # --- looking after users ---------------------------------------------------------------------
@@ -422,11 +428,6 @@ class Accounts:
         )
         return session_id
 
-    def _failed(self, name: str, address: str) -> LoginRefused:
-        self._throttle.failed(client=address, name=name)
-        log.warning("login refused", name=name[:64], client=address)
-        return LoginRefused(_WRONG)
-
     async def _note(
         self,
         connection: AsyncConnection,
@@ -445,6 +446,11 @@ class Accounts:
             subject=f"user:{name}",
             detail=detail,
         )
+
+
+def _failed(name: str, address: str) -> LoginRefused:
+    log.warning("login refused", name=name[:64], client=address)
+    return LoginRefused(_WRONG)
 
 
 def _person(user: User, session_id: str) -> Person:

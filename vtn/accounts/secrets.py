@@ -10,19 +10,25 @@ import hashlib
 import hmac
 import io
 import secrets
+from collections.abc import Callable
 from datetime import datetime
-from typing import Final
+from typing import Final, ParamSpec, TypeVar
 
 import pyotp
 import segno
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from vtn.errors import Invalid
+from vtn.errors import Invalid, TooOften
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LEAST: Final = 12
 """Characters of a password."""
 MOST: Final = 256
+MOST_WAITING: Final = 50
+"""For their turn at argon2; who comes beyond that is sent away, or the right ones wait too long."""
 RECOVERY_CODES: Final = 10
 TOTP_STEP_S: Final = 30
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
@@ -71,16 +77,29 @@ class Hashing:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._turns = asyncio.Semaphore(2)
+        self._waiting = 0
         self._nobodys: str | None = None
 
     async def hash(self, password: str) -> str:
-        async with self._turns:
-            return await asyncio.to_thread(self._hasher.hash, password)
+        """Raises TooOften where MOST_WAITING wait already."""
+        return await self._in_turn(self._hasher.hash, password)
 
     async def verify(self, known: str | None, password: str) -> bool:
-        """Whether this is the password; for nobody's, False after the same time."""
-        async with self._turns:
-            return await asyncio.to_thread(self._verify, known, password)
+        """Whether this is the password; for nobody's, False after the same time.
+
+        Raises TooOften where MOST_WAITING wait already.
+        """
+        return await self._in_turn(self._verify, known, password)
+
+    async def _in_turn(self, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+        if self._waiting >= MOST_WAITING:
+            raise TooOften("Too many log in at once; come again in a few seconds.")
+        self._waiting += 1
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(work, *args, **more)
+        finally:
+            self._waiting -= 1
 
     def _verify(self, known: str | None, password: str) -> bool:
         if known is None and self._nobodys is None:

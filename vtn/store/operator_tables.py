@@ -3,7 +3,7 @@
 
 users ─┬─ sessions            event_proposals (wait for a second person)
        └─ recovery_codes      event_templates
-                              idempotency_keys (of the last 24 hours)
+login_tries (of late)         idempotency_keys (of the last 24 hours)
 """
 
 from datetime import datetime
@@ -49,6 +49,16 @@ class RecoveryCodeRow(Table):
 
     user: Mapped[str] = mapped_column(ForeignKey("users.name"), primary_key=True)
     code_sha256: Mapped[str] = mapped_column(primary_key=True)
+
+
+class LoginTriesRow(Table):
+    __tablename__ = "login_tries"
+
+    key_sha256: Mapped[str] = mapped_column(primary_key=True)
+    """Of a client's address or a name."""
+    since: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
+    tries: Mapped[int]
 
 
 class ProposalRow(Table):

@@ -1,5 +1,6 @@
 """Users of the operators' listener: logging in, the second factor, roles, sessions."""
 
+import asyncio
 import re
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ from litestar.testing import AsyncTestClient
 from tests.story.vtn.utility import utility
 from vtn.accounts import PERMISSIONS, Act, Role
 from vtn.accounts.accounts import COOKIE, IDLE, LONGEST, Accounts, first_admin
-from vtn.accounts.secrets import Hashing
-from vtn.accounts.throttle import BY_CLIENT, Throttle
+from vtn.accounts.secrets import MOST_WAITING, Hashing
+from vtn.accounts.throttle import BY_CLIENT, BY_NAME
 from vtn.console.door import routers, templates
 from vtn.credential import create_token, read_token
 from vtn.errors import (
@@ -44,7 +45,6 @@ def accounts_of(house, clock):
         house.office,
         secure=False,
         hashing=Hashing(CHEAP),
-        throttle=Throttle(monotonic=clock.monotonic),
     )
 
 
@@ -106,15 +106,67 @@ async def test_wrong_names_passwords_and_disabled_users_get_the_same_answer(hous
 
 async def test_after_too_many_wrong_passwords_the_right_one_waits_too(house, clock):
     await added(house)
-    most, within_s = BY_CLIENT
+    most, within = BY_CLIENT
     for _ in range(most):
         with pytest.raises(LoginRefused):
             await house.accounts.log_in("anna", "wrong", client="10.9.9.9 x")
     with pytest.raises(TooOften):
         await house.accounts.log_in("anna", OWN, client="10.9.9.9 x")
     await house.accounts.log_in("anna", OWN, client="10.0.0.1 y")
-    clock.advance(within_s + 1)
+    clock.advance(within.total_seconds())
     await house.accounts.log_in("anna", OWN, client="10.9.9.9 x")
+
+
+async def test_wrong_passwords_count_in_every_worker_and_many_at_once_get_no_further(house, clock):
+    await added(house)
+    most, _ = BY_CLIENT
+    workers = house.accounts, accounts_of(house, clock)  # nothing of them but the database
+    tries = [
+        workers[number % 2].log_in("anna", f"wrong {number}", client="10.9.9.9 x")
+        for number in range(most + 5)
+    ]
+    said = [type(one) for one in await asyncio.gather(*tries, return_exceptions=True)]
+    assert (said.count(LoginRefused), said.count(TooOften)) == (most, 5)
+    for one in workers:
+        with pytest.raises(TooOften):
+            await one.log_in("anna", OWN, client="10.9.9.9 x")
+
+
+async def test_right_passwords_do_not_count_and_names_are_counted_whoever_tries(house, clock):
+    _, person = await added(house)
+    for _ in range(BY_CLIENT[0] + 1):
+        await house.accounts.log_in("anna", OWN, client="10.9.9.9 x")
+    offer = await house.accounts.begin_totp(person)
+    code = pyotp.TOTP(offer.secret).at(clock.now())
+    await house.accounts.confirm_totp(person, offer.secret, code)
+    for _ in range(BY_CLIENT[0] + 1):
+        with pytest.raises(CodeWanted):
+            await house.accounts.log_in("anna", OWN, client="10.9.9.9 x")
+    for number in range(BY_NAME[0]):
+        with pytest.raises(LoginRefused):
+            await house.accounts.log_in("anna", "wrong", client=f"10.9.8.{number} x")
+    with pytest.raises(TooOften):
+        await house.accounts.log_in("anna", OWN, client="10.0.0.1 y")
+    clock.advance(-60)  # a clock that was set back makes nobody wait for ever
+    with pytest.raises(CodeWanted):
+        await house.accounts.log_in("anna", OWN, client="10.0.0.1 y")
+
+
+async def test_who_waits_for_a_turn_at_argon2_is_bounded(house):
+    hashing = Hashing(CHEAP)
+    tries = [hashing.verify(None, "x") for _ in range(MOST_WAITING + 3)]
+    said = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(isinstance(one, TooOften) for one in said) == 3
+    assert await hashing.verify(None, "x") is False
+
+
+async def test_the_loop_goes_on_while_a_password_is_looked_at():
+    looking = asyncio.create_task(Hashing().verify(None, "a password"))
+    turns = 0
+    while not looking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > 100
 
 
 async def test_a_second_factor_is_wanted_once_it_is_confirmed_and_each_code_is_good_once(
@@ -320,7 +372,7 @@ async def test_a_change_wants_the_version_that_was_looked_at(listener):
 
 
 def test_the_cookie_is_for_us_alone_and_over_tls_only_where_there_is_tls():
-    office = SimpleNamespace(store=None)
+    office = SimpleNamespace(store=None, now=None)
     for secure in (True, False):
         header = Accounts(office, secure=secure).cookie("token").to_header(header="")
         assert "HttpOnly" in header
