@@ -152,6 +152,7 @@ def obeyed(log: Path) -> list[int]:
 @contextmanager
 def ring_beside_node(ring: Path) -> Iterator[sqlite3.Connection]:
     """A copy of the ring with its log: a running node lets nobody else open the file itself."""
+    ring = ring.resolve()  # a log lies beside the file itself
     with TemporaryDirectory(prefix="ring-") as folder:
         copy = Path(folder) / ring.name
         log, its_log = (path.with_name(path.name + "-wal") for path in (ring, copy))
