@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One declaration per field (name, type, place): the codec reads and writes from that same line.
 
-    @dataclass(frozen=True, slots=True, kw_only=True)
+    @value
     class Interval:
         duration: timedelta = at("xcal:duration/xcal:duration")
         uid: str | None = at("xcal:uid/xcal:text")

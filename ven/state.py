@@ -25,7 +25,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, cast, get_args
@@ -34,6 +34,7 @@ import oadr
 from doorway import get_logger
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
+from doorway.values import value
 from oadr.event import DistributeEvent
 from oadr.opt import CreateOpt
 from oadr.report import CreateReport, ReportRequest
@@ -96,7 +97,7 @@ CREATE TABLE nonce (
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Registration:
     """The IDs the VTN gave, and how often it wants to be asked."""
 
@@ -112,7 +113,7 @@ class Registration:
     """Which reports the VTN has acknowledged (`offers.stamp`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Answer:
     """A message that waits for the VTN's acknowledgement."""
 
@@ -121,7 +122,7 @@ class Answer:
     message: oadr.Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class InForce:
     """A report request, and how far it has been served."""
 
@@ -257,8 +258,7 @@ class State:
         return Registration(**json.loads(text)) if text is not None else None
 
     def set_registration(self, registration: Registration) -> None:
-        fields = {name: getattr(registration, name) for name in Registration.__slots__}
-        self._set_fact("registration", json.dumps(fields))
+        self._set_fact("registration", json.dumps(asdict(registration)))
 
     def forget_registration(self) -> None:
         """The VTN does not know this VEN: its IDs and report requests mean nothing any more.
