@@ -14,8 +14,8 @@ from ems_bridge.errors import BridgeError
 from ems_bridge.plant import Plant
 from ems_bridge.settings import Settings
 from ems_bridge.trial.relay import Relay
-from ems_bridge.trial.scenarios import SCENARIOS, Scenario
-from ems_bridge.trial.stage import NotShown, Stage, Wrong, staged
+from ems_bridge.trial.scenarios import BACK_S, SCENARIOS, Scenario
+from ems_bridge.trial.stage import Noted, NotShown, Stage, Wrong, staged
 
 Outcome = Literal["passed", "failed", "warned", "not shown"]
 
@@ -29,6 +29,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     """ "warned": what an EMS should do, and need not."""
     why: str
     seconds: float
+    course: tuple[Noted, ...] = ()
+    """What was done and what was seen, in its order; heartbeats left out."""
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,6 +99,8 @@ async def play(
         )
         if relay is not None:
             ready(relay.port)
+            # The first scenario would otherwise judge how fast it connects.
+            await stage.until(lambda: bool(stage.statuses()), within_s=BACK_S)
         for scenario in SCENARIOS.values():
             if not trial.only or scenario.name in trial.only:
                 yield await _one(stage, scenario)
@@ -108,6 +112,7 @@ async def _one(stage: Stage, scenario: Scenario) -> Result:
     why = ""
     try:
         await stage.at_rest()
+        stage.begin()
         await scenario.act(stage)
     except NotShown as missing:
         outcome, why = "not shown", str(missing)
@@ -121,6 +126,7 @@ async def _one(stage: Stage, scenario: Scenario) -> Result:
         outcome=outcome,
         why=why,
         seconds=round(stage.monotonic() - begun_s, 1),
+        course=tuple(stage.diary),
     )
 
 
@@ -156,7 +162,23 @@ def markdown(report: Report) -> str:
         "| scenario | outcome | promise | why |\n| --- | --- | --- | --- |\n"
     )
     rows = (
-        f"| {one.name} | {one.outcome} | {one.promise} | {one.why.replace('|', '/')} |\n"
+        f"| {one.name} | {one.outcome} | {one.promise} | {_cell(one.why)} |\n"
         for one in report.results
     )
-    return head + "".join(rows)
+    return head + "".join(rows) + "".join(map(_told, report.results))
+
+
+def _told(one: Result) -> str:
+    """A scenario's own section: what was expected, and line by line what was done and seen."""
+    head = f"\n## {one.name}: {one.outcome}\n\nExpected: {one.promise}\n"
+    wrong = f"\nBut {one.why}\n" if one.why else ""
+    lines = (
+        f"| {noted.after_s:.2f} | {noted.who} | {_cell(noted.said)} |\n" for noted in one.course
+    )
+    table = "\n| s | who | what |\n| ---: | --- | --- |\n" + "".join(lines) if one.course else ""
+    return head + wrong + table
+
+
+def _cell(text: str) -> str:
+    """Text as it may stand in a table's cell."""
+    return text.replace("|", "/").replace("\n", " ")

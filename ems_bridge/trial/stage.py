@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+import msgspec
+
 from ems_bridge.errors import BridgeError, MessageRefused
 from ems_bridge.link import Incoming, Link, Outgoing
 from ems_bridge.messages import (
@@ -31,12 +33,14 @@ from ems_bridge.probe import connected
 from ems_bridge.settings import Settings
 from ems_bridge.topics import Topics
 from ems_bridge.trial.relay import Relay
+from ems_bridge.words import in_words, watts
 
 ANSWER_S = 5.0
 """ACCEPTED and REJECTED are said at once; this is generous."""
 RETAINED_S = 1.0
 """Retained messages follow a subscription at once, but nothing tells that there is none."""
 BEAT_S = 10.0
+_SHOWN_BYTES = 60
 LEASE_S = 60.0
 """Longer than any scenario: it ends a lease by hand, or says how long it lasts."""
 
@@ -65,6 +69,16 @@ class Heard:
     monotonic_s: float
 
 
+class Noted(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a scenario's diary."""
+
+    after_s: float
+    """Since the scenario began."""
+    who: Literal["node", "EMS", "line", "load"]
+    """The node is what the trial plays, the load what the load port shows."""
+    said: str
+
+
 @dataclass(kw_only=True)
 class Stage:
     """The node's side of the line."""
@@ -81,9 +95,22 @@ class Stage:
     relay: Relay | None = None
     plant: Plant | None = None
     heard: list[Heard] = field(default_factory=list)
+    diary: list[Noted] = field(default_factory=list)
+    """What was done and seen since `begin`."""
+    _begun_s: float = 0.0
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
     _seq: int = 0
     _last: SetPoint | None = None
+
+    def begin(self) -> None:
+        """Begin the diary of another scenario."""
+        self.diary = []
+        self._begun_s = self.monotonic()
+
+    def note(self, who: Literal["node", "EMS", "line", "load"], said: str) -> None:
+        """Enter something into the diary."""
+        after_s = round(self.monotonic() - self._begun_s, 2)
+        self.diary.append(Noted(after_s=after_s, who=who, said=said))
 
     # --- what the node says ----------------------------------------------------------------------
 
@@ -149,6 +176,7 @@ class Stage:
         return order
 
     async def say(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        self.note("node", _shown(self.topics, topic, payload))
         await self.link.publish(Outgoing(topic=topic, payload=payload, retain=retain))
 
     async def say_node(self, state: Literal["online", "lost"] | None) -> None:
@@ -197,6 +225,8 @@ class Stage:
                 message = decode(incoming.payload)
             except MessageRefused as fault:
                 refused = str(fault)
+        if not isinstance(message, Heartbeat):
+            self.note("EMS", _shown(self.topics, incoming.topic, incoming.payload))
         self.heard.append(
             Heard(
                 topic=incoming.topic,
@@ -314,6 +344,7 @@ class Stage:
         while True:
             state = await self.plant.read()
             if abs(state.natural_w - state.load_w - expected_w) <= self.settings.rated_w * 0.02:
+                self.note("load", f"{watts(state.natural_w - state.load_w)} below what it would be")
                 return
             if self.monotonic() >= ends_s:
                 raise Wrong(
@@ -322,13 +353,20 @@ class Stage:
                 )
             await asyncio.sleep(0.2)
 
-    def line(self) -> Relay:
-        """Raises NotShown where the EMS does not come through our relay."""
+    def cut(self) -> None:
+        """Cut the EMS's line to the broker. Raises NotShown where it does not run through us."""
         if self.relay is None:
             raise NotShown(
                 "the EMS's connection cannot be cut; have it connect through --through PORT."
             )
-        return self.relay
+        self.note("line", "cut")
+        self.relay.cut()
+
+    def mend(self) -> None:
+        """Let the EMS through to the broker again."""
+        assert self.relay is not None
+        self.note("line", "mended")
+        self.relay.mend()
 
     async def stands_retained(self, topic: str) -> bool:
         """Whether who subscribes now is told something at once."""
@@ -340,6 +378,18 @@ class Stage:
 
     def statuses(self) -> list[Heard]:
         return [one for one in self.heard if isinstance(one.message, EmsStatus)]
+
+
+def _shown(topics: Topics, topic: str, payload: bytes) -> str:
+    """A message as one line: the end of its topic, and what it says."""
+    where = topic.removeprefix(f"{topics.root}/")
+    if not payload:
+        return f"{where} is cleared"
+    try:
+        return f"{where} {in_words(decode(payload))}"
+    except MessageRefused as fault:
+        begin = payload[:_SHOWN_BYTES].decode(errors="backslashreplace")
+        return f"{where} {begin!r} ({len(payload)} bytes, no message: {fault})"
 
 
 @asynccontextmanager

@@ -20,7 +20,7 @@ from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms, Step
 from ems_bridge.settings import Settings
 from ems_bridge.topics import Topics
-from ems_bridge.trial.play import Report, Result, Trial, play
+from ems_bridge.trial.play import Report, Result, Trial, play, write
 from ems_bridge.trial.scenarios import SCENARIOS
 
 RATED_W = 100_000.0
@@ -154,6 +154,17 @@ async def test_the_reference_ems_passes_every_scenario(broker):
     assert set(results) == set(names)
     assert {name: one.why for name, one in results.items() if one.outcome != "passed"} == {}
     assert len(names) >= 20
+    course = [(noted.who, noted.said.split(" seq ")[0]) for noted in results["accept"].course]
+    assert course[0] == ("node", "limit/cmd")
+    assert ("EMS", "ems/bms/ack ACCEPTED") in course
+    assert [said for who, said in _course(results["reconnect"]) if who == "line"] == [
+        "cut",
+        "mended",
+    ]
+
+
+def _course(result: Result) -> list[tuple[str, str]]:
+    return [(noted.who, noted.said) for noted in result.course]
 
 
 async def test_a_bad_ems_fails_where_it_is_bad_and_nowhere_else(broker):
@@ -184,7 +195,7 @@ async def test_a_bad_ems_fails_where_it_is_bad_and_nowhere_else(broker):
 
 
 def test_without_an_ems_the_command_says_so_and_fails(broker, tmp_path):
-    report = tmp_path / "report.json"
+    report, read = tmp_path / "report.json", tmp_path / "report.md"
     words = ["check", "--site", "hq", "--node", "trial", "--ems", "bms", "--only", "accept"]
     line = ["--broker", f"mqtt://{broker.host}:{broker.port}", "--report", report]
 
@@ -198,4 +209,9 @@ def test_without_an_ems_the_command_says_so_and_fails(broker, tmp_path):
     assert done.returncode == 1
     assert "no ACCEPTED within 5 s" in done.stdout
     assert done.stderr == "error: the EMS breaks 1 of its promises; docs/topics.md has each.\n"
-    assert not msgspec.json.decode(report.read_bytes(), type=Report).passed
+    found = msgspec.json.decode(report.read_bytes(), type=Report)
+    assert not found.passed
+    write(found, read)
+    told = read.read_text()
+    assert "## accept: failed\n\nExpected: A set-point is ACCEPTED at once" in told
+    assert "| node | limit/cmd seq " in told
