@@ -57,9 +57,10 @@ def soon(what, condition, within_s=WITHIN_S):
 
 
 class Served:
-    """`vtn serve --workers 3` as a process of its own, with its database."""
+    """`vtn serve` with three workers as a process of its own, with its database."""
 
-    def __init__(self, folder, authority, cluster):
+    def __init__(self, folder, authority, cluster, *, workers=3, operator=""):
+        """`operator` are more settings of [operator]."""
         self.folder, self.authority, self.cluster = folder, authority, cluster
         self.clock = SimpleNamespace(now=lambda: datetime.now(UTC))
         self.database, _ = cluster.fresh()
@@ -71,7 +72,7 @@ class Served:
             f"""
 [vtn]
 id = "vtn"
-workers = 3
+workers = {workers}
 [openadr]
 host = "127.0.0.1"
 port = {self.port}
@@ -83,6 +84,7 @@ url = "{url}"
 [operator]
 port = {self.operator_port}
 token_file = "operator.token"
+{operator}
 """
         )
         self.run("init")
@@ -101,7 +103,7 @@ token_file = "operator.token"
             self.process = subprocess.Popen(
                 [VTN, "serve", "--config", self.config], stderr=log, stdout=log
             )
-        soon("three workers listen", lambda: "all workers listen" in self.log() or self.dead())
+        soon("the workers listen", lambda: "all workers listen" in self.log() or self.dead())
         assert self.process.poll() is None, self.log()
 
     def dead(self):
@@ -181,9 +183,12 @@ token_file = "operator.token"
         ).stdout.strip()
 
 
-def worker_of(served, local_port):
-    """Which worker has accepted the connection that comes from this port of ours."""
-    server = f":{served.port:04X}"
+def worker_of(served, local_port, port=None):
+    """Which worker has accepted the connection that comes from this port of ours.
+
+    Of the VENs' listener, or of that at `port`.
+    """
+    server = f":{port or served.port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         columns = line.split()
         if columns[1].endswith(server) and columns[2].endswith(f":{local_port:04X}"):
