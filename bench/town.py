@@ -196,7 +196,7 @@ async def _answers(connection: AsyncConnection, record: EventRecord, at: datetim
             modification_number=event.modification_number,
             opt_type=OptType.OPT_OUT if number % 40 == 39 else OptType.OPT_IN,
         )
-        await events.answer(connection, ven_id, [answer], at=at - timedelta(minutes=14))
+        await events.answer(connection, ven_id, [answer], at=at - timedelta(minutes=14), handed={})
         await events.acknowledge(connection, ven_id, {event.event_id: event.modification_number})
 
 
