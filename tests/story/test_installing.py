@@ -267,9 +267,13 @@ role = "sub"
             page = await client.readings(meter="pv", wait_s=5)
             status = await building.ask("status")
 
-    assert {(watts, quality) for _, _, watts, quality in rows} == {(-7_500.0, "good")}
-    assert set(page.watts) == {-20_000.0}
-    assert set(page.quality) == {"good"}
+    # A machine that is held up may be late or miss a tick; it never makes one up.
+    assert {watts for _, _, watts, _ in rows} - {None} == {-7_500.0}
+    assert set(page.watts) - {None} == {-20_000.0}
+    flags = {
+        flag for text in (*page.quality, *(row[3] for row in rows)) for flag in text.split("+")
+    }
+    assert flags <= {"good", "late", "missed"}
     assert (status.returncode, status.stdout.split("\n")[0]) == (0, "All is well.")
     assert "The building feeds in 7.5 kW; no set-point is held." in status.stdout
 
