@@ -19,12 +19,11 @@ from ven import control
 from ven.client import Seal, VtnClient, base_url
 from ven.config import Settings
 from ven.credentials import read_credentials, tls_context
-from ven.describe import not_read
+from ven.describe import EXPIRES_SOON, not_read
 from ven.errors import VtnFault
 from ven.identifiers import new_id
 from ven.registration import check_offer
 
-EXPIRES_SOON = timedelta(days=30)
 NODE_TIMEOUT_S = 5.0
 _SERVICE_FOLDER = Path("/var/lib/ven")
 """The unit has systemd make it, for the user it makes."""

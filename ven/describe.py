@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VEN's state in plain terms, for `ven status` and `ven events`."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from doorway.values import value
 from light_node.local import Status as NodeStatus
@@ -13,6 +13,8 @@ from ven.known import KnownEvent, rank
 from ven.line import Line
 from ven.node import NOT_THERE, NodeLink
 from ven.state import InForce, State
+
+EXPIRES_SOON = timedelta(days=30)
 
 
 @value
@@ -46,7 +48,7 @@ def status(
         vtn_id=registration.vtn_id if registration is not None else "",
         registration_id=registration.registration_id if registration is not None else "",
         terms=registration.terms if registration is not None else "",
-        trouble=_trouble(settings, live),
+        trouble=_trouble(settings, live) or _ending(credentials, live, now),
         vtn_url=settings.vtn.url,
         vtn_answers=live.line.is_up if live is not None else None,
         vtn_last_answer_at=live.line.last_answer_at if live is not None else None,
@@ -121,6 +123,19 @@ def _trouble(settings: Settings, live: Live | None) -> str:
             "check the time service (NTP) here."
         )
     return ""
+
+
+def _ending(credentials: Credentials | None, live: Live | None, now: datetime) -> str:
+    """A sentence where the certificate ends soon and nobody renews it; else ""."""
+    if credentials is None or (live is not None and live.renews_at is not None):
+        return ""
+    ends_at = credentials.not_after_at
+    if now + EXPIRES_SOON < ends_at:
+        return ""
+    return (
+        f"The certificate {'ended' if ends_at <= now else 'ends'} on {ends_at:%Y-%m-%d}; get "
+        "another one from the utility ('ven enroll' or 'ven request')."
+    )
 
 
 def not_read(settings: Settings, node: NodeStatus) -> str:

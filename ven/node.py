@@ -33,7 +33,10 @@ AGAIN_S = 30.0
 """A plan that the node refused, for instance on a full disk, is put again after this."""
 HEARTBEAT_S = 5.0
 STATEMENT_AFTER_S = 5.0
-NOT_THERE = "The light node is not connected."
+NOT_THERE = (
+    "The light node is not connected; see whether it runs, and whether [node] socket here is "
+    "[socket] path of its site.toml."
+)
 
 
 class NodeClient(Protocol):

@@ -9,6 +9,7 @@ from light_node.errors import NodeRefused, NodeUnreachable
 from tests.unit.ven.makers import START, node_status
 from ven import agent, describe
 from ven import node as node_room
+from ven.credentials import Credentials
 from ven.errors import StateFault
 from ven.node import NodeLink
 
@@ -67,6 +68,28 @@ def test_what_troubles_the_node_is_told_by_the_ven(ven):
     link.status = node_status(troubles=("The disk is full.",))
     said = describe.status(ven.settings, ven.state, None, now=START, live=live).trouble
     assert said == "The light node says: The disk is full."
+
+
+def test_a_certificate_that_ends_soon_is_told_where_nobody_renews_it(ven):
+    link = NodeLink(Path("light-node.sock"), next_version=lambda: 1, draw=lambda: 0.5)
+    link._client = Client(refusals=0)
+    link.status = node_status()
+
+    def told(days, renews_at=None):
+        live = describe.Live(
+            line=ven.line, node=link, clock_offset_s=0.0, trouble="", renews_at=renews_at
+        )
+        mine = Credentials(
+            fingerprint="AA",
+            sha256="aa",
+            not_before_at=START - timedelta(days=300),
+            not_after_at=START + timedelta(days=days),
+        )
+        return describe.status(ven.settings, ven.state, mine, now=START, live=live).trouble
+
+    assert told(31) == told(1, renews_at=START + timedelta(hours=1)) == ""
+    assert told(29).startswith("The certificate ends on 2030-02-07; get another one")
+    assert told(-1).startswith("The certificate ended on 2030-01-08")
 
 
 def test_a_sub_meter_that_the_node_does_not_read_is_told(make_ven):
