@@ -5,8 +5,10 @@ import socket
 
 import pytest
 import pytest_socket
+from structlog.testing import capture_logs
 
 from chaos import postgres as postgres_room
+from doorway import configure_logs, get_logger
 
 
 def test_a_unit_test_cannot_reach_the_network() -> None:
@@ -38,6 +40,17 @@ def test_the_clock_moves_when_it_is_told_to(clock) -> None:
 
     assert (clock.now() - start).total_seconds() == -86
     assert clock.monotonic() == 4
+
+
+def test_a_test_can_listen_to_a_logger_that_a_program_has_used() -> None:
+    log = get_logger()
+    configure_logs(log_format="json")
+    log.info("in the program")
+
+    with capture_logs() as lines:
+        log.info("in the next test")
+
+    assert [{"event": "in the next test", "log_level": "info"}] == lines
 
 
 def test_a_machine_without_postgresql_says_what_to_install(monkeypatch, tmp_path) -> None:
