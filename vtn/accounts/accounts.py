@@ -321,7 +321,7 @@ class Accounts:
             if await users.find(connection, name) is not None:
                 raise Conflict(f"There is a user '{name}' already; choose another name.")
             if user.oidc_subject and await users.find_by_subject(connection, user.oidc_subject):
-                raise Conflict("There is a user with this subject already; see `vtn user list`.")
+                raise Conflict("subject: it is that of another user already; see `vtn user list`.")
             await users.add(connection, user)
             await self._note(connection, by, "add user", name, at, detail=", ".join(sorted(roles)))
         return user, password

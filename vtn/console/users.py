@@ -45,6 +45,7 @@ async def _list(shell: Shell, accounts: Accounts, form: Form, *, status: int = 2
         status=status,
         form=form,
         users=[(one, state_of(one)) for one in users],
+        provider=accounts.provider.name if accounts.provider else "",
         sessions=sessions,
         roles=ROLES,
     )
@@ -66,17 +67,22 @@ def _roles(form: Form) -> list[Role]:
 
 
 @post("/users", act=Act.USERS)
-async def add_user(shell: ShellHere, accounts: AccountsHere, by: By) -> Template:
+async def add_user(shell: ShellHere, accounts: AccountsHere, by: By) -> Template | Redirect:
     """The password is told in the answer to this request, and never again."""
     form = await shell.form()
     try:
-        user, password = await accounts.add_user(form.get("name"), _roles(form), by=by)
+        user, password = await accounts.add_user(
+            form.get("name"), _roles(form), subject=form.get("subject"), by=by
+        )
     except VtnError as fault:
         text = str(fault)
         form.refuse(
-            text if text.startswith("roles:") else f"name: {text}", fields={"roles": "roles"}
+            text if text.startswith(("roles:", "subject:")) else f"name: {text}",
+            fields={"roles": "roles"},
         )
         return await _list(shell, accounts, form, status=status_of(fault))
+    if not password:
+        return shell.go("/users", said=f"{user.name} may log in at the provider.")
     return _password(shell, user.name, password)
 
 
@@ -102,6 +108,7 @@ async def _user(
     shell: Shell, accounts: Accounts, user: User, form: Form, *, status: int = 200
 ) -> Template:
     kind, word = state_of(user)
+    provider = accounts.provider
     return shell.page(
         "users/user.html",
         title=user.name,
@@ -113,6 +120,8 @@ async def _user(
         kind=kind,
         word=word,
         roles=ROLES,
+        provider=provider.name if provider else "the provider",
+        by_group=provider is not None and bool(provider.settings.roles),
         may_do=[act.value for act in PERMISSIONS if user.roles & PERMISSIONS[act]],
         sessions=await accounts.sessions(user.name),
     )

@@ -364,6 +364,28 @@ async def test_without_roles_in_the_settings_only_who_was_added_comes_in(tmp_pat
         assert (person.name, person.roles) == ("berta", {Role.INSTALLER})
 
 
+async def test_an_admin_adds_users_of_the_provider_in_the_console(tmp_path, clock, provider):
+    async with console(tmp_path, clock, provider, roles={}) as vtn:
+        _, once = await vtn.accounts.add_user("root", [Role.ADMIN], by="first start")
+        root = (await vtn.accounts.log_in("root", once)).person
+        await vtn.accounts.change_password(root, once, "four words that are mine")
+        token = (await vtn.accounts.log_in("root", "four words that are mine")).token
+        vtn.client.cookies.set(COOKIE, token)
+        page = await vtn.client.get("/users")
+        assert "Subject at Example ID" in page.text
+        csrf = vtn.client.cookies["vtn_csrf"]
+        form = {"name": "anna", "subject": "s-1", "roles": "operator", "_csrf_token": csrf}
+        added = await vtn.client.post("/users", data=form, follow_redirects=False)
+        assert added.headers["location"] == "/users"
+        again = await vtn.client.post("/users", data=form | {"name": "berta"})
+        assert (again.status_code, "that of another user" in again.text) == (409, True)
+        shown = (await vtn.client.get("/users/anna")).text
+        assert f"{provider.issuer} as s-1" in shown
+        assert "one-time password" not in shown
+        vtn.client.cookies.clear()
+        assert "logged in as anna" in (await logged_in(vtn)).text
+
+
 async def test_who_comes_by_the_provider_has_no_password_here_and_gets_none(vtn):
     token = (await logged_in(vtn)).cookies[COOKIE]
     person = await vtn.accounts.identify(token)
