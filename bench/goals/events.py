@@ -47,8 +47,8 @@ async def measure(run: Run) -> None:
             ratio=over(us["openleadr"], us["ours"]),
             target=at_least(6.0),
             spread=figures["ours"].spread,
-            note="ours marks the event as handed out and stores the opt, each committed with "
-            "fsync before its answer; openleadr keeps both in memory",
+            note="ours stores the opt, committed with fsync, before its answer, and writes down "
+            "a moment later that the event went out; openleadr keeps both in memory",
         )
     )
 

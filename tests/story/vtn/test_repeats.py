@@ -11,10 +11,12 @@ import oadr
 from oadr.endpoints import path
 from oadr.event import DistributeEvent
 from oadr.poll import Poll, Response
-from oadr.report import RegisterReport
+from oadr.report import RegisteredReport, RegisterReport
+from oadr.response import EiResponse
 from oadr.vocabulary import ServiceName
 from tests.story.vtn.served import serving
 from vtn.gateway import Gateway
+from vtn.store import conversation
 
 
 def whole(ven_id="0042", service=ServiceName.POLL, more=""):
@@ -73,7 +75,9 @@ async def polling(tmp_path, clock, authority, **more):
     """A registered VEN for which nothing waits, and its connection."""
     async with serving(tmp_path, clock, authority, **more) as vtn, await vtn.wired() as ven:
         await ven.register()
-        await ven.poll(RegisterReport)
+        ours = await ven.poll(RegisterReport)
+        taken = RegisteredReport(response=EiResponse(request_id=ours.request_id), ven_id="0042")
+        await ven.say(ServiceName.REPORT, taken, Response)
         port = vtn.listener.port
         line = Line(*await asyncio.open_connection("127.0.0.1", port, ssl=ven.context))
         await line.poll(Response)
@@ -105,6 +109,27 @@ async def test_what_waits_is_handed_out_to_a_repeated_poll(tmp_path, clock, auth
         found = await line.poll(DistributeEvent)
 
         assert [one.event_id for one in found.events] == [event.event_id]
+
+
+async def test_an_event_on_the_shelf_is_the_answer_to_a_repeated_poll(
+    tmp_path, clock, authority, long_way
+):
+    async with polling(tmp_path, clock, authority) as (vtn, line):
+        event = (await vtn.publish()).event
+        await vtn.shelving.fill()
+        long_way.clear()
+
+        found = await line.poll(DistributeEvent)
+        await line.poll(Response)
+
+        assert long_way == []
+        assert [one.event_id for one in found.events] == [event.event_id]
+        await vtn.office.handouts.flush(vtn.store)
+        assert (await vtn.desk.event(event.event_id)).deliveries["0042"].attempts == 1
+        await vtn.office.conversation.flush(vtn.store, clock.now())
+        async with vtn.store.read() as connection:
+            said = await conversation.latest(connection, ven_id="0042")
+        assert said[0].reply_kind == "oadrDistributeEvent"
 
 
 async def test_a_revoked_ven_is_not_answered_again(tmp_path, clock, authority):
