@@ -43,7 +43,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is imported and collected stays: to look through it for garbage took a fifth of a run."""
+    """What is imported and collected stays: the search for garbage in it took a fifth of a run."""
     gc.freeze()
 
 

@@ -50,7 +50,7 @@ def test_a_test_can_listen_to_a_logger_that_a_program_has_used() -> None:
     with capture_logs() as lines:
         log.info("in the next test")
 
-    assert [{"event": "in the next test", "log_level": "info"}] == lines
+    assert lines == [{"event": "in the next test", "log_level": "info"}]
 
 
 def test_a_machine_without_postgresql_says_what_to_install(monkeypatch, tmp_path) -> None:
