@@ -32,6 +32,7 @@ from vtn.errors import (
     Unauthorised,
     Unknown,
 )
+from vtn.qr import qr_svg
 from vtn.services.office import Office
 from vtn.store import Store, audit, users
 
@@ -242,7 +243,7 @@ class Accounts:
         secret = secrets.new_totp_secret()
         issuer = f"demandflex {self._office.vtn_id}"
         uri = secrets.totp_uri(secret, name=person.name, issuer=issuer)
-        return TotpOffer(secret=secret, uri=uri, svg=secrets.totp_svg(uri))
+        return TotpOffer(secret=secret, uri=uri, svg=qr_svg(uri))
 
     async def confirm_totp(self, person: Person, secret: str, code: str) -> list[str]:
         """From now on a code is wanted; the recovery codes, told only now. Raises Invalid."""

@@ -8,14 +8,12 @@ Tokens and codes that we make are too long to be guessed: of them the SHA-256 is
 import asyncio
 import hashlib
 import hmac
-import io
 import secrets
 from collections.abc import Callable
 from datetime import datetime
 from typing import Final, ParamSpec, TypeVar
 
 import pyotp
-import segno
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -120,13 +118,6 @@ def new_totp_secret() -> str:
 
 def totp_uri(secret: str, *, name: str, issuer: str) -> str:
     return pyotp.TOTP(secret).provisioning_uri(name=name, issuer_name=issuer)
-
-
-def totp_svg(uri: str) -> str:
-    """The QR code as an inline SVG, without styles of its own."""
-    out = io.BytesIO()
-    segno.make(uri, error="m").save(out, kind="svg", scale=4, xmldecl=False, svgclass="qr")
-    return out.getvalue().decode()
 
 
 def totp_step(secret: str, code: str, now: datetime, *, after: int = 0) -> int | None:

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes: one found among very many, let in, enrolled by a code."""
 
-import io
 from typing import Final
 
-import segno
 from litestar import get, post
 from litestar.params import FromPath
 from litestar.response import Redirect, Template
@@ -19,6 +17,7 @@ from vtn.desk import Desk
 from vtn.desk.nodes import NodeOrder, NodePage, NodeQuery, NodeState
 from vtn.errors import Invalid, VtnError
 from vtn.operations.needs import By, DeskHere, NowHere
+from vtn.qr import qr_svg
 
 _SIZE: Final = 50
 KINDS: Final = {
@@ -188,7 +187,7 @@ async def make_code(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> T
         first=f"Enrol {code.name} with this code; it is shown only now",
         invitation=invitation,
         code=code,
-        qr=qr(str(invitation)),
+        qr=qr_svg(str(invitation)),
     )
 
 
@@ -229,13 +228,6 @@ def _hours(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 24 * 14:
         raise Invalid("hours: give whole hours from 1 to 336.")
     return int(text)
-
-
-def qr(text: str) -> str:
-    """As an inline SVG, without styles of its own."""
-    out = io.BytesIO()
-    segno.make(text, error="m").save(out, kind="svg", scale=4, xmldecl=False, svgclass="qr")
-    return out.getvalue().decode()
 
 
 handlers = [list_nodes, show_add, add, show_codes, make_code, withdraw_code]

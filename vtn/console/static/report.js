@@ -1,2 +1,2 @@
-// The print button of a report.
+// The print button of a page.
 document.querySelector("[data-print]")?.addEventListener("click", () => window.print());
