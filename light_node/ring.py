@@ -8,7 +8,7 @@ synchronous=FULL) and keeps its row id; ids only rise, also over restarts.
 
 This file is the node's alone while it runs (locking_mode=EXCLUSIVE): nobody else can read it, and
 SQLite then keeps the index of its log in memory. As a file (ring.db-shm) that index cost the card
-more than the readings. One meter at 4 s has the kernel write 16 MB a day in quiet times (`commit_s`
+more than the readings. One meter at 4 s has the kernel write 18 MB a day in quiet times (`commit_s`
 60); docs/installer.md says how that is counted.
 
 Readings stay 7 days, those of event days 90; quarters stay 90 days. A quarter's energy is the mean

@@ -57,7 +57,7 @@ def make_reporter(reporting: Reporting, request: ReportRequest) -> Reporter:
 class UsageReporter:
     """TELEMETRY_USAGE: the readings on the light node's disk, each once, none left out.
 
-    Of the site's meter, or of a sub-meter: that one's explain, and are not hurried by an event.
+    Of the site's meter, or of a sub-meter; an event does not hurry those of a sub-meter.
     """
 
     def __init__(self, reporting: Reporting, request: ReportRequest) -> None:

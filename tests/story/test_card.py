@@ -1,6 +1,8 @@
 """What the memory card has to bear: the kernel's own count of what a node in quiet times writes."""
 
+import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,10 @@ from light_node import ring as ring_room
 from light_node.quality import Quality
 from light_node.reading import Reading
 from light_node.ring import Ring
+from tests.unit.ven.makers import START
+from tests.unit.ven.requests import status_request, usage_request
+from ven.spool import Spool
+from ven.state import InForce, State
 
 MINUTES = 360
 PER_MINUTE = 15
@@ -69,3 +75,28 @@ def test_a_quiet_day_of_one_meter_costs_the_card_less_than_20_megabytes(tmp_path
     if not written:
         pytest.skip("the folder lies in memory: nothing is written to any disk")
     assert written / MINUTES * 24 * 60 < 20e6
+
+
+def test_how_far_a_quiet_day_s_reports_have_come_costs_the_card_less_than_3_megabytes(
+    tmp_path, clock
+):
+    state = State.open(tmp_path / "ven.db", monotonic=clock.monotonic)
+    usage = InForce(request=usage_request(), taken_at=START, spool=Spool(after=1))
+    status = InForce(request=status_request(), taken_at=START)
+    state.put_request(usage)
+    state.put_request(status)
+    before = bytes_written()
+    for minute in range(MINUTES):
+        spool = Spool(after=PER_MINUTE * minute)
+        state.put_request(replace(usage, spool=spool, sent=minute), may_wait=True)
+        state.put_request(replace(status, sent=minute), may_wait=True)
+        index = os.open(tmp_path / "ven.db-shm", os.O_RDWR)
+        os.fsync(index)  # as the kernel does within half a minute
+        os.close(index)
+        clock.advance(60)
+    written = bytes_written() - before
+    state.close()
+
+    if not written:
+        pytest.skip("the folder lies in memory: nothing is written to any disk")
+    assert written / MINUTES * 24 * 60 < 3e6
