@@ -70,6 +70,44 @@ def test_a_mistake_is_named_with_its_key(tmp_path, more, sentence):
         load(tmp_path, TEXT + more)
 
 
+OIDC = {
+    "issuer": '"https://id.example"',
+    "client_id": '"vtn"',
+    "console_url": '"https://vtn.example:8444"',
+}
+
+
+def oidc(tmp_path, **changes):
+    lines = [f"{key} = {value}" for key, value in {**OIDC, **changes}.items()]
+    return load(tmp_path, "\n".join([TEXT, "[operator.oidc]", *lines])).operator.oidc
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("issuer", '"http://id.example"', "issuer must begin with https://"),
+        ("issuer", '"https://"', "issuer must begin with https://"),
+        ("issuer", '"https://id.example/?x=1"', "issuer must be an address without"),
+        ("issuer", '""', "issuer"),
+        ("console_url", '"http://vtn.example"', "console_url must begin with https://"),
+        ("console_url", '"https://a:b@vtn.example"', "console_url must be an address without"),
+        ("scopes", '["profile"]', "openid"),
+        ("roles", '{ it = "boss" }', "boss"),
+    ],
+)
+def test_an_identity_provider_is_reached_by_https_and_gives_roles_that_there_are(
+    tmp_path, key, value, sentence
+):
+    with pytest.raises(SettingsFault, match=sentence):
+        oidc(tmp_path, **{key: value})
+
+
+def test_a_provider_of_a_trial_may_be_on_this_machine_without_tls(tmp_path):
+    settings = oidc(tmp_path, issuer='"http://127.0.0.1:8080/x"', roles='{ it = "admin" }')
+    assert settings.issuer == "http://127.0.0.1:8080/x"
+    assert settings.roles == {"it": "admin"}
+
+
 @pytest.mark.parametrize("name", ["openadr", "operator", "openadr.proxy"])
 def test_operators_vens_and_the_front_never_share_a_port(tmp_path, name):
     """Whatever the host: one of them may become 0.0.0.0 some day."""
