@@ -48,6 +48,7 @@ log = get_logger()
 VERSION = 2
 RESERVE_BYTES = 256 * 1024
 PROGRESS_S = 900.0
+_AGAIN_S = 60.0
 _SCHEMA = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE event (
@@ -198,12 +199,8 @@ class State:
         return cls(path, _connected(path, None))
 
     def close(self) -> None:
-        try:
-            if self._unwritten:
-                with self.transaction():
-                    self._write_progress()
-        except StateFault as fault:
-            log.warning("progress_not_kept", why=str(fault))
+        if self._unwritten:
+            self._try_to_write_progress()
         self._connection.close()
         if self._reserve is not None:
             self._reserve.restore()
@@ -391,10 +388,8 @@ class State:
             self._unwritten.add(in_force.request_id)
             assert self._requests is not None
             self._requests[in_force.request_id] = in_force
-            if self._monotonic() - self._progress_at < PROGRESS_S:
-                return
-            with self.transaction():
-                self._write_progress()
+            if self._monotonic() - self._progress_at >= PROGRESS_S:
+                self._try_to_write_progress()
             return
         with self.transaction():
             if in_force.spool is None and request.report_back:
@@ -422,6 +417,17 @@ class State:
         return known is not None and in_force == replace(
             known, spool=in_force.spool, last_row_at=in_force.last_row_at, sent=in_force.sent
         )
+
+    def _try_to_write_progress(self) -> None:
+        """On a disk that refuses, memory goes on alone: what was acknowledged stays so."""
+        requests, unwritten = self._requests, set(self._unwritten)
+        try:
+            with self.transaction():
+                self._write_progress()
+        except StateFault as fault:
+            log.warning("progress_not_kept", why=str(fault))
+            self._requests, self._unwritten = requests, unwritten
+            self._progress_at = self._monotonic() - PROGRESS_S + _AGAIN_S
 
     def _write_progress(self) -> None:
         """What memory knows more than the disk; within a transaction."""

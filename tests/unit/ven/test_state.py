@@ -311,6 +311,24 @@ def test_a_full_disk_is_a_fault_and_changes_nothing_in_memory_either(path):
     state.close()
 
 
+def test_on_a_full_disk_what_was_acknowledged_stays_so_in_memory(path, clock):
+    state = State.open(path, monotonic=clock.monotonic)
+    taken = InForce(request=usage_request(), taken_at=START, spool=Spool(after=1))
+    state.put_request(taken)
+    full(state)
+    far = replace(taken, spool=Spool(after=9000, spans=tuple((n, n + 1) for n in range(2000))))
+
+    state.put_request(far, may_wait=True)
+
+    assert state.requests()["u"] == far
+    assert on_disk(path)["u"] == taken
+    state._connection.execute("PRAGMA max_page_count=10000")
+    clock.advance(60)
+    state.put_request(replace(far, sent=1), may_wait=True)
+    assert on_disk(path)["u"].sent == 1
+    state.close()
+
+
 def test_on_a_full_disk_the_next_try_has_the_reserve(path):
     reserve = path.with_name("ven.db.reserve")
     state = State.open(path)
