@@ -184,7 +184,9 @@ async def test_market_contexts_are_added_and_renamed(house):
     stale = await client.post("/contexts/edit", data={**fields, "new_name": "Night"})
 
     assert faults(wrong)[0].startswith("A market context is a URI")
-    assert (done.status_code, stale.status_code) == (303, 303)
+    assert (done.status_code, stale.status_code) == (303, 409)
+    assert faults(stale)[0].startswith("Somebody else has changed the market context")
+    assert 'value="Night"' in stale.text
     assert [one.name for one in await house.desk.market_contexts()] == ["Evening"]
 
 
