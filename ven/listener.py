@@ -19,7 +19,7 @@ from aiohttp.web_request import BaseRequest
 import oadr
 from doorway import get_logger
 from doorway.values import value
-from oadr.endpoints import MEDIA_TYPE, PREFIX
+from oadr.endpoints import MEDIA_TYPE, PREFIX, service_of
 from oadr.vocabulary import ServiceName
 from ven.config import PushSettings
 from ven.errors import PushFault
@@ -37,8 +37,7 @@ MOST_AT_ONCE = 8
 MOST_CONNECTIONS = 32
 STOP_S = 2.0
 
-_PREFIX = tuple(PREFIX.strip("/").split("/"))
-_SERVICES = {service.value: service for service in ServiceName if service is not ServiceName.POLL}
+_PUSHED = tuple(service for service in ServiceName if service is not ServiceName.POLL)
 
 
 @value
@@ -53,23 +52,6 @@ class Reply:
 
 
 Take = Callable[[ServiceName, bytes], Awaitable[Reply]]
-
-
-def service_of(path: str) -> ServiceName | None:
-    """The service a (percent-decoded) path names, under any base path (rule 511).
-
-    >>> service_of("/base/OpenADR2/Simple/2.0b/./EiEvent/")
-    <ServiceName.EVENT: 'EiEvent'>
-    """
-    steps: list[str] = []
-    for step in path.removesuffix("/").split("/"):
-        if step == "..":
-            steps = steps[:-1]
-        elif step != ".":
-            steps.append(step)
-    if tuple(steps[-len(_PREFIX) - 1 : -1]) != _PREFIX:
-        return None
-    return _SERVICES.get(steps[-1])
 
 
 class _Connection(web.RequestHandler):
@@ -200,9 +182,9 @@ class Listener:
         if request.method != "POST":
             return Reply(status=501, body=b"OpenADR speaks POST only.")
         service = service_of(request.rel_url.path)
-        if service is None:
+        if service not in _PUSHED:
             return Reply(
-                status=404, body=f"The services are {PREFIX}/{'|'.join(_SERVICES)}.".encode()
+                status=404, body=f"The services are {PREFIX}/{'|'.join(_PUSHED)}.".encode()
             )
         refused = _wrong_headers(request)
         if refused is not None:

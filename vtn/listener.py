@@ -29,7 +29,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_request import BaseRequest
 
 from doorway import get_logger
-from oadr.endpoints import MEDIA_TYPE, PREFIX
+from oadr.endpoints import MEDIA_TYPE, PREFIX, service_of
 from oadr.vocabulary import ServiceName
 from vtn import repeats, revocation
 from vtn.config import Chain, OpenAdrSettings, networks
@@ -79,8 +79,6 @@ CIPHERS = (
 )
 """Modern ones first; then the two the standard demands (rule 67), which Python leaves out."""
 
-_PREFIX = tuple(PREFIX.strip("/").split("/"))
-_SERVICES = {service.value: service for service in ServiceName}
 _PLAIN_PATHS = {f"{PREFIX}/{service.value}": service for service in ServiceName}
 """As nearly every VEN writes them."""
 
@@ -228,23 +226,6 @@ def room_for(most: int) -> int:
     if room < most:
         log.warning("fewer connections than set", room=room, max_connections=most)
     return room
-
-
-def service_of(path: str) -> ServiceName | None:
-    """The service a (percent-decoded) path names, under any base path (rule 511).
-
-    >>> service_of("/base/OpenADR2/Simple/2.0b/./OadrPoll/")
-    <ServiceName.POLL: 'OadrPoll'>
-    """
-    steps: list[str] = []
-    for step in path.removesuffix("/").split("/"):
-        if step == "..":
-            steps = steps[:-1]
-        elif step != ".":
-            steps.append(step)
-    if tuple(steps[-len(_PREFIX) - 1 : -1]) != _PREFIX:
-        return None
-    return _SERVICES.get(steps[-1])
 
 
 class _Connection(web.RequestHandler):
@@ -599,7 +580,7 @@ class Listener:
         if request.method != "POST":
             return Answer(501, b"OpenADR speaks POST only.")
         if service is None:
-            return Answer(404, f"The services are {PREFIX}/{'|'.join(_SERVICES)}.".encode())
+            return Answer(404, f"The services are {PREFIX}/{'|'.join(ServiceName)}.".encode())
         refused = _wrong_headers(
             request, self._settings.max_bytes, shown=connection.shown is not None
         )

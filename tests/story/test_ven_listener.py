@@ -100,6 +100,7 @@ class Sender:
             406,
         ),
         (HEAD.replace("POST", "PUT") + f"{XML}Content-Length: 4\r\n\r\n", b"<x/>", 501),
+        (HEAD.replace("EiEvent", "OadrPoll") + f"{XML}Content-Length: 4\r\n\r\n", b"<x/>", 404),
         (HEAD.replace("EiEvent", "Tea") + f"{XML}Content-Length: 4\r\n\r\n", b"<x/>", 404),
         (HEAD, b"", 0),  # headers that never end
         ("", b"", 0),  # nothing at all

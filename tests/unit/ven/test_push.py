@@ -31,7 +31,6 @@ from tests.unit.ven.makers import distribute, event
 from tests.unit.ven.requests import usage_request
 from ven.config import PushSettings
 from ven.errors import NotRegistered, RegistrationEnded, Unproven
-from ven.listener import service_of
 from ven.push import PushDesk, PushTalk
 
 PUSHED = [
@@ -204,22 +203,6 @@ async def test_a_push_waits_for_the_registration_that_is_under_way(make_ven):
 
 def _first_push():
     return ServiceName.REPORT, oadr.build(PUSHED[1][1])
-
-
-@pytest.mark.parametrize(
-    ("path", "service"),
-    [
-        ("/OpenADR2/Simple/2.0b/EiEvent", ServiceName.EVENT),
-        ("/base/OpenADR2/Simple/2.0b/EiReport/", ServiceName.REPORT),
-        ("/OpenADR2/./Simple/x/../2.0b/EiOpt", ServiceName.OPT),
-        ("/OpenADR2/Simple/2.0b/OadrPoll", None),
-        ("/OpenADR2/Simple/2.0a/EiEvent", None),
-        ("/OpenADR2/Simple/2.0b/eievent", None),
-        ("/", None),
-    ],
-)
-def test_a_path_names_a_service_whatever_its_base(path, service):  # rule 511
-    assert service_of(path) is service
 
 
 async def test_other_settings_of_push_or_signature_register_again_with_the_ids(make_ven):

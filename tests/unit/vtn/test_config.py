@@ -6,7 +6,6 @@ import pytest
 
 from doorway import SettingsFault
 from vtn import config
-from vtn.listener import service_of
 
 TEXT = """
 [vtn]
@@ -122,25 +121,6 @@ def test_operators_vens_and_the_front_never_share_a_port(tmp_path, name):
 
     with pytest.raises(ValueError, match="each listener has its own"):
         config._check_listeners(settings)
-
-
-@pytest.mark.parametrize(
-    ("path", "service"),
-    [
-        ("/OpenADR2/Simple/2.0b/EiEvent", "EiEvent"),
-        ("/base/OpenADR2/Simple/2.0b/EiReport/", "EiReport"),
-        ("/OpenADR2/./Simple/x/../2.0b/OadrPoll", "OadrPoll"),
-        ("/OpenADR2/Simple/2.0b/eievent", None),
-        ("/OpenADR2/Simple/2.0b", None),
-        ("/EiEvent", None),
-        ("", None),
-        ("/../..", None),
-    ],
-)
-def test_a_path_names_a_service_under_any_base(path, service):
-    found = service_of(path)
-
-    assert (found.value if found else None) == service
 
 
 @pytest.mark.parametrize(
