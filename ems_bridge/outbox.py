@@ -20,6 +20,7 @@ from typing import Self
 from doorway import get_logger
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
+from doorway.transaction import transaction
 from ems_bridge.errors import OutboxFault
 
 log = get_logger()
@@ -186,11 +187,5 @@ class Outbox:
         with self._using():
             if not self._reserve.is_kept:
                 self._reserve.restore()
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._db):
                 yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise

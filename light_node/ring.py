@@ -30,6 +30,7 @@ from pathlib import Path
 
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
+from doorway.transaction import transaction
 from light_node.errors import RingFault
 from light_node.quality import UNUSABLE, Quality, to_text
 from light_node.reading import QUARTER_S, Reading
@@ -201,13 +202,10 @@ class Ring:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield self._db
-            self._db.execute("COMMIT")
+            with transaction(self._db):
+                yield self._db
         except BaseException:
-            if self._db.in_transaction:  # a full disk may have ended it already
-                self._db.execute("ROLLBACK")
             self._meters.clear()  # some of the numbers may have gone with it
             raise
 

@@ -46,7 +46,7 @@ from light_node.reading import Reading
 from light_node.setpoint import GuardState, Held, Situation, decide, in_words, step_at
 from light_node.settings import GuardTable
 from light_node.store import Store
-from light_node.writing import Writers
+from light_node.writing import SetPointLink, Writers
 
 log = get_logger()
 
@@ -60,23 +60,8 @@ _OBEYING = (AckStatus.ACCEPTED, AckStatus.STARTED, AckStatus.SUCCEEDED)
 _UNITS = {"W": "w", "V": "v", "A": "a", "VA": "va", "var": "var", "Hz": "hz", "Wh": "wh"}
 
 
-class EmsLink(Protocol):
-    """What the steering needs of the line to the EMS: ems_bridge.Bridge."""
-
-    async def publish(
-        self,
-        topic: str,
-        message: Message,
-        *,
-        qos: Literal[0, 1] = 1,
-        retain: bool = False,
-        expires_at: datetime | None = None,
-        supersedes: str = "",
-    ) -> None:
-        """Send; with QoS 1 it is durable when this returns. Raises BridgeError."""
-
-    async def clear(self, topic: str) -> None:
-        """Take the retained message off a topic."""
+class EmsLink(SetPointLink, Protocol):
+    """What the steering needs of the line to the EMS, as a writer and to hear of it."""
 
     def messages(self) -> AsyncIterator[Received]:
         """What the EMS say; a message may come twice."""

@@ -19,6 +19,7 @@ import msgspec
 
 from doorway.damage import check, or_anew, was_left_open
 from doorway.reserve import Reserve, is_full
+from doorway.transaction import transaction
 from ems_bridge.messages import Acknowledgement, SetPoint, Verdict
 from light_node.errors import PlanFault
 from light_node.local import Exact, Instant, OverrideState
@@ -218,14 +219,8 @@ class Store:
             with self._lock:
                 if not self._reserve.is_kept:
                     self._reserve.restore()
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
+                with transaction(self._db):
                     yield self._db
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:  # a full disk may have ended it already
-                        self._db.execute("ROLLBACK")
-                    raise
         except sqlite3.Error as error:
             if is_full(error):
                 self._reserve.release()  # for the next try, which comes within seconds

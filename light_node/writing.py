@@ -38,7 +38,7 @@ class SetPointLink(Protocol):
         expires_at: datetime | None = None,
         supersedes: str = "",
     ) -> None:
-        """Send; it is durable when this returns. Raises BridgeError."""
+        """Send; with QoS 1 it is durable when this returns. Raises BridgeError."""
 
     async def clear(self, topic: str) -> None:
         """Take the retained message off a topic."""
