@@ -261,9 +261,10 @@ class Agent:
                     if self._seal is not None:
                         group.create_task(self._registrar.mind_unproven())
             except* NotRegistered as lost:
-                log.warning("registration_lost", why=str(_first(lost)))
+                why = str(_first(lost))
+                log.warning("registration_lost", why=why)
                 self._state.forget_registration()
-                self._registrar.lost()
+                self._registrar.lost(why)
             except* RegistrationEnded as ended:
                 log.info("registration_ended", why=str(_first(ended)))
                 self._desk.changed.ring()

@@ -203,8 +203,9 @@ class Registrar:
         self._not_before = None
         self._wish.ring()
 
-    def lost(self) -> None:
+    def lost(self, why: str) -> None:
         """The VTN does not know the VEN any more; where it did just now, do not hurry."""
+        self.trouble = f"{why} The VEN asks to be let in again by itself."
         pause = timedelta(seconds=self._settings.vtn.register_again_s)
         if self._registered_at is not None and self._now() < self._registered_at + pause:
             self.rest()
