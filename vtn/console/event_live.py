@@ -142,7 +142,7 @@ async def event_power(event_id: FromPath[str], board: BoardHere, desk: DeskHere)
         power.starts_at,
         [
             charts.Line(name="baseline", kind="baseline", watts=power.baseline_w),
-            charts.Line(name="ordered", kind="ordered", watts=target),
+            charts.Line(name="as ordered", kind="ordered", watts=target),
             charts.Line(name="measured", kind="measured", watts=power.measured_w),
         ],
         bands=[(0, 1)],

@@ -119,7 +119,7 @@ async def request_report(
 ) -> Template | Redirect:
     form = await shell.form()
     try:
-        points = tuple(form.all("points"))
+        points = form.words("points")
         specifier = form.get("specifier")
         if not specifier:
             raise Invalid("specifier: choose one of the reports that the node offers.")

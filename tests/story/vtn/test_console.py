@@ -185,7 +185,7 @@ async def test_an_event_shows_how_far_each_node_has_come_the_late_first(house, c
     assert "EMS acknowledged: inferred" in ladder
     assert "delivering: done" in ladder
     figures = (await client.get(f"/events/{event_id}/power.json")).json()
-    assert [one["name"] for one in figures["series"]] == ["baseline", "ordered", "measured"]
+    assert [one["name"] for one in figures["series"]] == ["baseline", "as ordered", "measured"]
     assert 61_000.0 in figures["series"][2]["values"]
     assert "/modify" not in page.text
 
