@@ -21,7 +21,7 @@ from vtn.errors import StoreUnavailable
 from vtn.records import EventRecord, RequestState, Series
 from vtn.services.office import Office
 from vtn.services.report import CURTAILMENT, METADATA
-from vtn.store import events, measurements, reports
+from vtn.store import events, measurements, reports, vens
 
 log = get_logger()
 
@@ -113,14 +113,12 @@ async def _samples_missing(office: Office, now: datetime) -> int:
 
 async def _first_end(office: Office, now: datetime) -> datetime | None:
     ends: list[datetime] = []
-    ders = [
-        one.ven.certificate_der
-        for one in office.directory.entries()
-        if one.ven.revoked_at is None and one.ven.certificate_der is not None
-    ]
-    for few in _chunks(ders):
-        ends += [x509.load_der_x509_certificate(der).not_valid_after_utc for der in few]
-        await asyncio.sleep(0)
+    after: str | None = ""
+    while after is not None:
+        async with office.store.read() as connection:
+            few = await vens.certificates(connection, after=after, limit=_AT_A_TIME)
+        ends += [x509.load_der_x509_certificate(der).not_valid_after_utc for _, der in few]
+        after = few[-1][0] if few else None
     # One that is over lets nobody in any more, and would hide the next that ends.
     return min((end for end in ends if end > now), default=None)
 

@@ -86,6 +86,21 @@ async def in_parts(connection: AsyncConnection) -> AsyncIterator[list[Ven]]:
         after = ven_ids[-1]
 
 
+async def certificates(
+    connection: AsyncConnection, *, after: str, limit: int
+) -> list[tuple[str, bytes]]:
+    """The known certificates (DER) of those that may come in, by venID; so many `after` one."""
+    query = (
+        select(VenRow.ven_id, VenRow.certificate_der)
+        .where(
+            VenRow.ven_id > after, VenRow.revoked_at.is_(None), VenRow.certificate_der.is_not(None)
+        )
+        .order_by(VenRow.ven_id)
+        .limit(limit)
+    )
+    return [(ven_id, der) for ven_id, der in await connection.execute(query) if der is not None]
+
+
 async def some(connection: AsyncConnection, ven_ids: Iterable[str]) -> list[Ven]:
     """Those of these VENs that there are, by venID."""
     wanted = list(ven_ids)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from vtn.directory import SOON, Directory
+from vtn.directory import LEFT_ON_DISK, SOON, Directory
 from vtn.records import Ven
 
 NOW = datetime(2030, 1, 9, 14, tzinfo=UTC)
@@ -123,3 +123,10 @@ def test_it_is_told_once_that_a_ven_cannot_be_reached_and_once_that_it_can(direc
     directory.reached("0042", arrived=False)
     assert entry.unreachable
     assert directory.untold() == ({}, {})
+
+
+@pytest.mark.parametrize("needs_it", [{"xml_signature": True}, {"push_address": "https://mill"}])
+def test_a_certificate_that_each_request_shows_again_is_left_in_the_database(directory, needs_it):
+    assert directory.put(ven(certificate_der=None)).ven.certificate_der is None
+    assert directory.put(ven(certificate_der=b"DER")).ven.certificate_der == LEFT_ON_DISK
+    assert directory.put(ven(certificate_der=b"DER", **needs_it)).ven.certificate_der == b"DER"
