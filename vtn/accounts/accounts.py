@@ -6,7 +6,7 @@ Failed logins are logged, not audited.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -112,6 +112,10 @@ class Accounts:
         Raises LoginRefused, CodeWanted where the second factor is missing, TooOften.
         """
         name, code = name.strip().lower(), secrets.tidy_code(code)
+        with self._hashing.place():
+            return await self._log_in(name, password, code, client)
+
+    async def _log_in(self, name: str, password: str, code: str, client: str) -> Login:
         address = client.partition(" ")[0]
         async with self._throttle.one_try(name=name, client=address):
             known = await self._password_of(name, password, code=code)
@@ -149,15 +153,23 @@ class Accounts:
             raise CodeWanted("Type the code that your authenticator shows, or a recovery code.")
         return known
 
-    async def log_in_as(self, identity: Identity, *, client: str = "") -> Login:
-        """Begin a session of somebody whom the provider has just vouched for.
+    async def come_back(
+        self, provider: Oidc, kept: str, answer: Mapping[str, str], *, client: str = ""
+    ) -> tuple[Login, str]:
+        """Begin a session of whom the provider sent back, and the page to go on to.
 
-        Raises LoginRefused where vtn.accounts.vouched does not let them in.
+        Raises LoginRefused, also where vtn.accounts.vouched does not let them in; ProviderFault,
+        TooOften.
         """
-        assert self.provider is not None
+        with self._hashing.place():
+            async with self._throttle.one_try(client=client.partition(" ")[0]):
+                identity, then = await provider.finish(kept, answer)
+                return await self._log_in_as(provider, identity, client), then
+
+    async def _log_in_as(self, provider: Oidc, identity: Identity, client: str) -> Login:
         address, at, token = client.partition(" ")[0], self._office.now(), secrets.new_token()
         async with self._store.write() as connection:
-            found = await admitted(connection, identity, self.provider.settings, at=at)
+            found = await admitted(connection, identity, provider.settings, at=at)
             if isinstance(found, User):
                 await users.note_login(connection, found.name, at=at, totp_step=None)
                 session_id = await self._begin(connection, found, token, client, at)

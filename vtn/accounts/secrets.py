@@ -6,12 +6,13 @@ Tokens and codes that we make are too long to be guessed: of them the SHA-256 is
 """
 
 import asyncio
+import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
 from datetime import datetime
-from typing import Final, ParamSpec, TypeVar
+from typing import Final
 
 import pyotp
 from argon2 import PasswordHasher
@@ -19,14 +20,11 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from vtn.errors import Invalid, TooOften
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 LEAST: Final = 12
 """Characters of a password."""
 MOST: Final = 256
 MOST_WAITING: Final = 50
-"""For their turn at argon2; who comes beyond that is sent away, or the right ones wait too long."""
+"""To log in; who comes beyond that is sent away, or the right ones wait too long."""
 RECOVERY_CODES: Final = 10
 TOTP_STEP_S: Final = 30
 _LETTERS: Final = "abcdefghjkmnpqrstuvwxyz23456789"  # none that look alike
@@ -78,26 +76,25 @@ class Hashing:
         self._waiting = 0
         self._nobodys: str | None = None
 
-    async def hash(self, password: str) -> str:
-        """Raises TooOften where MOST_WAITING wait already."""
-        return await self._in_turn(self._hasher.hash, password)
-
-    async def verify(self, known: str | None, password: str) -> bool:
-        """Whether this is the password; for nobody's, False after the same time.
-
-        Raises TooOften where MOST_WAITING wait already.
-        """
-        return await self._in_turn(self._verify, known, password)
-
-    async def _in_turn(self, work: Callable[P, T], *args: P.args, **more: P.kwargs) -> T:
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """In the queue of those who log in. Raises TooOften where MOST_WAITING stand in it."""
         if self._waiting >= MOST_WAITING:
             raise TooOften("Too many log in at once; come again in a few seconds.")
         self._waiting += 1
         try:
-            async with self._turns:
-                return await asyncio.to_thread(work, *args, **more)
+            yield
         finally:
             self._waiting -= 1
+
+    async def hash(self, password: str) -> str:
+        async with self._turns:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def verify(self, known: str | None, password: str) -> bool:
+        """Whether this is the password; for nobody's, False after the same time."""
+        async with self._turns:
+            return await asyncio.to_thread(self._verify, known, password)
 
     def _verify(self, known: str | None, password: str) -> bool:
         if known is None and self._nobodys is None:

@@ -14,7 +14,7 @@ from vtn.accounts.accounts import Accounts
 from vtn.accounts.oidc import BACK, WITHIN_S, Oidc
 from vtn.console.forms import Form
 from vtn.console.login import client_of, login_page
-from vtn.console.shell import Shell, ShellHere, inside
+from vtn.console.shell import Shell, ShellHere, inside, status_of
 from vtn.errors import LoginRefused, ProviderFault, Unknown, VtnError
 from vtn.operations.needs import AccountsHere
 
@@ -64,8 +64,8 @@ async def come_back(
     provider = _provider(accounts)
     try:
         kept = request.cookies.get(_FLOW, "")
-        identity, then = await provider.finish(kept, dict(request.query_params.items()))
-        login = await accounts.log_in_as(identity, client=client_of(request))
+        query = dict(request.query_params.items())
+        login, then = await accounts.come_back(provider, kept, query, client=client_of(request))
     except VtnError as fault:
         answer = _refused(shell, accounts, fault)
     else:
@@ -99,9 +99,9 @@ def _refused(
 ) -> Template:
     form = Form()
     form.refuse(str(fault))
-    if status is None and isinstance(fault, LoginRefused):
-        status = HTTPStatus.UNAUTHORIZED
-    status = status or HTTPStatus.SERVICE_UNAVAILABLE
+    if status is None:
+        refused = isinstance(fault, LoginRefused)
+        status = HTTPStatus.UNAUTHORIZED if refused else HTTPStatus(status_of(fault))
     return login_page(shell, accounts, form=form, status=int(status))
 
 

@@ -28,6 +28,7 @@ from vtn.errors import (
     Conflict,
     Forbidden,
     MustChangePassword,
+    ProviderFault,
     StoreUnavailable,
     TooOften,
     Unauthorised,
@@ -215,6 +216,7 @@ _STATUS: Final[tuple[tuple[type[VtnError], HTTPStatus], ...]] = (
     (Forbidden, HTTPStatus.FORBIDDEN),
     (TooOften, HTTPStatus.TOO_MANY_REQUESTS),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (ProviderFault, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How often a password was tried, by whatever it is counted by, in windows of a fixed length."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import case, delete, or_, select, update
@@ -8,6 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from vtn.store.documents import insert_into
 from vtn.store.operator_tables import LoginTriesRow as Row
+
+
+async def standing(
+    connection: AsyncConnection, keys: Collection[str], *, at: datetime
+) -> dict[str, tuple[int, datetime]]:
+    """How many tries of these keys there were in the window that goes on, and when it ends."""
+    rows = await connection.execute(
+        select(Row.key_sha256, Row.tries, Row.ends_at).where(
+            Row.key_sha256.in_(list(keys)), Row.ends_at > at, Row.since <= at
+        )
+    )
+    return {row.key_sha256: (row.tries, row.ends_at) for row in rows}
 
 
 async def count(

@@ -152,12 +152,16 @@ async def test_right_passwords_do_not_count_and_names_are_counted_whoever_tries(
         await house.accounts.log_in("anna", OWN, client="10.0.0.1 y")
 
 
-async def test_who_waits_for_a_turn_at_argon2_is_bounded(house):
-    hashing = Hashing(CHEAP)
-    tries = [hashing.verify(None, "x") for _ in range(MOST_WAITING + 3)]
+async def test_who_waits_to_log_in_is_bounded_and_who_is_sent_away_has_not_tried(house):
+    await added(house)
+    tries = [
+        house.accounts.log_in(f"nobody{number}", "wrong", client=f"10.1.1.{number} x")
+        for number in range(MOST_WAITING + 3)
+    ]
     said = await asyncio.gather(*tries, return_exceptions=True)
-    assert sum(isinstance(one, TooOften) for one in said) == 3
-    assert await hashing.verify(None, "x") is False
+    away = [str(one) for one in said if isinstance(one, TooOften)]
+    assert ["at once" in one for one in away] == [True] * 3
+    await house.accounts.log_in("anna", OWN)
 
 
 async def test_the_loop_goes_on_while_a_password_is_looked_at():

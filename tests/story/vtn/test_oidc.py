@@ -16,6 +16,7 @@ from vtn.accounts import Role
 from vtn.accounts.accounts import COOKIE, Accounts
 from vtn.accounts.oidc import Oidc
 from vtn.accounts.secrets import Hashing
+from vtn.accounts.throttle import BY_CLIENT
 from vtn.config import OidcSettings
 from vtn.console.door import routers, templates
 from vtn.credential import create_token
@@ -183,9 +184,10 @@ LIES = [
 ]
 
 
-async def test_a_token_that_says_something_else_lets_nobody_in(vtn):
+async def test_a_token_that_says_something_else_lets_nobody_in(vtn, clock):
     for vtn.provider.lies, words in LIES:
         await refused(vtn, words)
+        clock.advance(10)  # or it would be too often
     assert await vtn.accounts.users() == []
 
 
@@ -278,6 +280,18 @@ async def test_a_code_for_another_log_in_is_refused_by_its_challenge(vtn):
     answer = await back(vtn, f"{CONSOLE}/login/oidc/back?{query}")
     assert answer.status_code == 401
     assert "begin again" in answer.text
+
+
+async def test_coming_back_wrong_again_and_again_is_refused_unheard(vtn, clock):
+    vtn.provider.lies = {"nonce": "another"}
+    for _ in range(BY_CLIENT[0]):
+        assert (await logged_in(vtn)).status_code == 401
+    asked = vtn.provider.asked.count("token")
+    assert (await logged_in(vtn)).status_code == 429
+    assert vtn.provider.asked.count("token") == asked
+    clock.advance(BY_CLIENT[1].total_seconds())
+    vtn.provider.lies = {}
+    assert (await logged_in(vtn)).status_code == 200
 
 
 async def test_what_another_provider_answers_or_a_refusal_is_no_log_in(vtn):
