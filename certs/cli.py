@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from certs.authority import Authority, Issued, RevocationList, SiteRole, describe
-from certs.sheet import hand_over, write_sheet
+from certs.ordering import Order, orders_a_code
 from doorway import Door, show, show_json
 
 
@@ -120,7 +120,7 @@ def enrolment(folder: Path, *, as_json: bool) -> None:
 @main.command(
     epilog=_example("certs code hq --vtn http://127.0.0.1:8444 --token-file operator.token")
 )
-@click.argument("ven_id", metavar="NAME")
+@click.argument("ven_id")
 @click.option("--vtn", "url", required=True, metavar="URL", help="The VTN's operator listener.")
 @click.option(
     "--token-file",
@@ -128,47 +128,17 @@ def enrolment(folder: Path, *, as_json: bool) -> None:
     required=True,
     help="Holds the operator's token.",
 )
-@click.option("--name", default="", help="For people to read.  [default: NAME]")
-@click.option("--resource", "resources", multiple=True, help="A resource behind it; repeatable.")
-@click.option("--group", "groups", multiple=True, help="A group it belongs to; repeatable.")
-@click.option("--hours", type=click.IntRange(1, 24 * 14), help="How long it is good for.")
-@click.option(
-    "--sheet",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the installer's sheet there: .html (to print) or .svg (the QR alone).",
-)
+@orders_a_code
 @_JSON
-def code(
-    ven_id: str,
-    *,
-    url: str,
-    token_file: Path,
-    name: str,
-    resources: tuple[str, ...],
-    groups: tuple[str, ...],
-    hours: int | None,
-    sheet: Path | None,
-    as_json: bool,
-) -> None:
-    """Have the VTN make a one-time code with which the VEN called NAME enrols.
+def code(ven_id: str, *, url: str, token_file: Path, order: Order, as_json: bool) -> None:
+    """Have the VTN make a one-time code with which VEN_ID enrols.
 
     It works once. Whoever has it can become that VEN: treat it like a key.
     """
     # Waits for its use: no other command speaks to anybody.
     from certs.asking import ask_for_code  # noqa: PLC0415 - as said above
 
-    order: dict[str, object] = {
-        "ven_id": ven_id,
-        "name": name,
-        "resources": resources,
-        "groups": groups,
-    }
-    if hours is not None:
-        order["hours"] = hours
-    made = ask_for_code(url, token_file, order)
-    if sheet is not None:
-        write_sheet(made, sheet)
-    show_json(made) if as_json else hand_over(made)
+    order.deliver(ask_for_code(url, token_file, order.body(ven_id)), as_json=as_json)
 
 
 _DAYS = click.option(

@@ -13,6 +13,8 @@ from certs.errors import CodeRefused
 from doorway import show
 from doorway.invitation import Invitation
 
+KINDS = (".html", ".svg")
+"""What a sheet's file may end in."""
 _PAGE = """\
 <!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{name}: enrolment</title><style>

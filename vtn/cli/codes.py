@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """vtn codes: one-time codes with which devices enrol."""
 
-from pathlib import Path
-
 import click
 
-from certs.sheet import MadeCode, hand_over, write_sheet
+from certs.ordering import Order, orders_a_code
+from certs.sheet import MadeCode
 from doorway import Door, show, show_json
 from vtn import screens
-from vtn.cli.asking import FILE, asks, current_time, example
+from vtn.cli.asking import asks, current_time, example
 from vtn.operator_client import OperatorClient
 from vtn.views import Code
 
@@ -22,40 +21,15 @@ def codes() -> None:
     "make", epilog=example("vtn codes make hq --resource roof --group north --sheet hq.html")
 )
 @click.argument("ven_id")
-@click.option("--name", default="", help="For people to read.  [default: the venID]")
-@click.option("--resource", "resources", multiple=True, help="A resource behind it; repeatable.")
-@click.option("--group", "groups", multiple=True, help="A group it belongs to; repeatable.")
-@click.option("--hours", type=click.IntRange(1, 24 * 14), help="How long it is good for.")
-@click.option(
-    "--sheet", type=FILE, help="Write the installer's sheet there: .html (to print) or .svg."
-)
+@orders_a_code
 @asks
-def make(
-    vtn: OperatorClient,
-    *,
-    ven_id: str,
-    name: str,
-    resources: tuple[str, ...],
-    groups: tuple[str, ...],
-    hours: int | None,
-    sheet: Path | None,
-    as_json: bool,
-) -> None:
+def make(vtn: OperatorClient, *, ven_id: str, order: Order, as_json: bool) -> None:
     """Make a code with which one device becomes VEN_ID, a new VEN or one that is known.
 
     It works once. Whoever has it can become that VEN: treat it like a key.
     """
-    body: dict[str, object] = {
-        "ven_id": ven_id,
-        "name": name,
-        "resources": resources,
-        "groups": groups,
-        "hours": hours,
-    }
-    made = vtn.post("enrolment-codes", into=MadeCode, body=body)
-    if sheet is not None:
-        write_sheet(made, sheet)
-    show_json(made) if as_json else hand_over(made)
+    made = vtn.post("enrolment-codes", into=MadeCode, body=order.body(ven_id))
+    order.deliver(made, as_json=as_json)
 
 
 @codes.command("list", epilog=example("vtn codes list --json"))
