@@ -25,6 +25,7 @@ from doorway import Fault, get_logger, sd_notify, show
 from vtn.accounts.accounts import FIRST_WORDS, Accounts, first_admin
 from vtn.accounts.oidc import Oidc
 from vtn.config import Settings, is_loopback
+from vtn.console.board import Board
 from vtn.console.door import routers, templates
 from vtn.console.shell import refusals
 from vtn.desk import Desk
@@ -184,13 +185,15 @@ class App:
             show(FIRST_WORDS.format(password))
         feed = Feed(office)
         await exits.enter_async_context(_meanwhile(tasks, feed.run()))
+        board = Board(desk, self._now)
+        exits.push_async_callback(board.close)
         operators = make_app(
             desk,
             settings,
             vitals,
             accounts=accounts,
             feed=feed,
-            console=routers(desk, self._now),
+            console=routers(desk, self._now, board),
             templates=templates(),
             pages=refusals(self._now),
             now=self._now,

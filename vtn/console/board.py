@@ -119,6 +119,15 @@ class Board:
         self._anew: dict[str, Standing] = {}
         """To take the place of those that are old."""
 
+    async def close(self) -> None:
+        """Nobody looks any more: what is being worked out is given up, and has ended."""
+        standings = [*self._standings.values(), *self._anew.values()]
+        tasks = [task for _, task in self._kept.values()]
+        tasks += [one.filling for one in standings if one.filling is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def running(self) -> tuple[Running, ...]:
         """Events that are active now."""
 

@@ -45,9 +45,14 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 _YEAR_S: Final = 365 * 24 * 3600
 
 
-def routers(desk: Desk, clock: Callable[[], datetime]) -> Sequence[Router]:
-    """What the operators' listener serves to browsers, besides the API."""
-    board = Board(desk, clock)
+def routers(
+    desk: Desk, clock: Callable[[], datetime], board: Board | None = None
+) -> Sequence[Router]:
+    """What the operators' listener serves to browsers, besides the API.
+
+    Whoever gives the `board` closes it before the store.
+    """
+    board = board or Board(desk, clock)
     return [
         Router(
             "/",

@@ -80,7 +80,8 @@ class Standing:
         self._nodes: dict[str, _Node] = {}
         self._sums = MinuteSums()
         self._turn = asyncio.Lock()
-        self._filling: asyncio.Task[None] | None = None
+        self.filling: asyncio.Task[None] | None = None
+        """Adds up what is older, meanwhile; until it has ended `is_whole` is False."""
         self._looked_at: datetime | None = None
         self._phase: object = None
         self.is_old = False
@@ -101,14 +102,14 @@ class Standing:
         async with self._turn:
             await self._look()
         now = self._office.now()
-        if self._filling is None and self.record and now >= self.record.event.starts_at:
-            self._filling = asyncio.create_task(self._fill(self.record, now))
-            self._filling.add_done_callback(self._filled)
+        if self.filling is None and self.record and now >= self.record.event.starts_at:
+            self.filling = asyncio.create_task(self._fill(self.record, now))
+            self.filling.add_done_callback(self._filled)
 
     def close(self) -> None:
         """Nobody looks any more."""
-        if self._filling is not None:
-            self._filling.cancel()
+        if self.filling is not None:
+            self.filling.cancel()
 
     # --- looking ---------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """An event at very many VENs, followed by who was heard of, stands as it does when read whole."""
 
+import asyncio
 import dataclasses
 from datetime import timedelta
 
@@ -137,6 +138,20 @@ async def test_what_was_not_followed_for_long_is_to_be_added_up_anew(house, cloc
 
     assert standing.is_old
     standing.close()
+
+
+async def test_when_the_vtn_stops_nothing_is_read_any_more(house, clock, monkeypatch):
+    monkeypatch.setattr(board, "FINE_NODES", 0)
+    event_id = await running(house, clock)
+    found = board.Board(house.desk, clock.now)
+    headline = await house.desk.headline(event_id)
+    before = asyncio.all_tasks()
+    await found.course(headline, within_s=0.0)
+    assert asyncio.all_tasks() > before
+
+    await found.close()
+
+    assert asyncio.all_tasks() == before
 
 
 @pytest.mark.parametrize("fine_nodes", [40, 0], ids=["read whole", "followed"])
