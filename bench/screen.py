@@ -10,6 +10,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -18,6 +19,7 @@ import click
 from PIL import Image
 from playwright.sync_api import Browser, StorageState
 
+from bench.gauge import cpu_s
 from bench.town import Town
 from bench.window import DESK, TELEPHONE, Window, chromium
 from doorway import Door, show
@@ -64,13 +66,26 @@ def pages(town: Town, user: str) -> Mapping[str, str]:
     }
 
 
-def drawing_ms(window: Window, paths: Sequence[str], *, times: int) -> Mapping[str, list[float]]:
-    """How long each page took to be drawn, in the order of the visits, the first one cold."""
-    took: dict[str, list[float]] = {path: [] for path in paths}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One look at one page; in ms."""
+
+    drawn_ms: float
+    vtn_ms: float
+    """CPU of the VTN; it says the same on a busy machine."""
+
+
+def visits(
+    window: Window, vtn: int, paths: Sequence[str], *, times: int
+) -> Mapping[str, list[Visit]]:
+    """Open each page so many times; `vtn` is the VTN's process. The first visit is a cold one."""
+    found: dict[str, list[Visit]] = {path: [] for path in paths}
     for _ in range(times):
         for path in paths:
-            took[path].append(window.show(path))
-    return took
+            before_s = cpu_s(vtn)
+            drawn_ms = window.show(path)
+            found[path].append(Visit(drawn_ms=drawn_ms, vtn_ms=1000 * (cpu_s(vtn) - before_s)))
+    return found
 
 
 _SEEN: Final = """(name) => {
@@ -174,11 +189,13 @@ def screen(*, nodes: int, times: int, pictures: Path | None, out: Path) -> None:
 def _measure(window: Window, town: Town, times: int) -> None:
     known = pages(town, USER)
     names = {known[name]: name for name in ("now", "events", "event", "nodes", "node")}
-    show(f"{town.nodes:,} nodes; drawn after (ms), goal {DRAWN_WITHIN_MS:g}:")
-    show(f"{'page':<10}{'first':>8}{'median':>8}{'longest':>9}")
-    for path, took in drawing_ms(window, list(names), times=times).items():
-        row = (took[0], share(took, 0.5), max(took))
-        show(f"{names[path]:<10}{row[0]:8.0f}{row[1]:8.0f}{row[2]:9.0f}")
+    show(f"{town.nodes:,} nodes; drawn after (ms), goal {DRAWN_WITHIN_MS:g}; CPU of the VTN (ms)")
+    show(f"{'page':<10}{'first':>8}{'median':>8}{'longest':>9}{'CPU':>7}")
+    for path, seen in visits(window, town.vtn.pid, list(names), times=times).items():
+        drawn = [one.drawn_ms for one in seen]
+        busy_ms = share([one.vtn_ms for one in seen], 0.5)
+        row = f"{drawn[0]:8.0f}{share(drawn, 0.5):8.0f}{max(drawn):9.0f}{busy_ms:7.0f}"
+        show(f"{names[path]:<10}{row}")
     lags = lags_s(window, town, times=4 * times)
     show(
         f"an update is seen after (s), goal {MOVES_WITHIN_S:g}: median {share(lags, 0.5):.2f}, "
