@@ -82,6 +82,8 @@ class Climber:
     contact_at: datetime | None
     opt: str
     """in, out or silent."""
+    said: str
+    """What it said with its answer; "" for nothing."""
     remark: str
     """Why it needs attention; "" where it does not."""
     rank: int
@@ -196,6 +198,7 @@ def climber(
         online=online,
         contact_at=contact_at,
         opt=opt,
+        said=answer.description if answer else "",
         remark=remark,
         rank=rank,
     )

@@ -58,18 +58,22 @@ class Course:
     """Those that need attention first."""
     is_whole: bool
     """As of now; else it is being read, and will be in a few seconds."""
+    counted: tuple[Climber, ...]
+    """Those that did not opt out."""
+    ordered_w: float | None
+    delivered_w: float | None
+    """Of those counted."""
 
-    @property
-    def counted(self) -> list[Climber]:
-        return [one for one in self.climbers if one.opt != "out"]
-
-    @property
-    def ordered_w(self) -> float | None:
-        return _sum(one.heard.ordered_w for one in self.counted)
-
-    @property
-    def delivered_w(self) -> float | None:
-        return _sum(one.heard.delivered_w for one in self.counted)
+    @classmethod
+    def of(cls, climbers: tuple[Climber, ...], *, is_whole: bool = True) -> "Course":
+        counted = tuple(one for one in climbers if one.opt != "out")
+        return cls(
+            climbers=climbers,
+            is_whole=is_whole,
+            counted=counted,
+            ordered_w=_sum(one.heard.ordered_w for one in counted),
+            delivered_w=_sum(one.heard.delivered_w for one in counted),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,9 +160,9 @@ class Board:
         event_id = of.event.event_id
         if of.targeted <= FINE_NODES:
             climbers = await self._once(("ladder", event_id), lambda: self._climbers(event_id))
-            return Course(climbers=climbers, is_whole=True)
+            return Course.of(climbers)
         standing, is_new = await self._standing(event_id, within_s)
-        return Course(climbers=standing.climbers, is_whole=is_new)
+        return Course.of(standing.climbers, is_whole=is_new)
 
     async def power(self, event_id: str) -> PowerOverTime:
         """Baseline, measured and ordered power around an event. Raises Unknown."""
@@ -207,8 +211,8 @@ class Board:
             power=together(
                 await asyncio.gather(*(self._minutes(one, first, now) for one in drawn))
             ),
-            ordered_w=_sum(one.heard.ordered_w for one in counted),
-            delivered_w=_sum(one.heard.delivered_w for one in counted),
+            ordered_w=_sum(course.ordered_w for course in courses),
+            delivered_w=_sum(course.delivered_w for course in courses),
             asked=len(counted) if counted else sum(one.targeted - one.opted_out for one in active),
             delivering=sum((one.fraction or 0.0) >= 0.5 for one in counted),
             courses={

@@ -49,6 +49,7 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
     ordered, delivered = course.ordered_w, course.delivered_w
     here = path_of("events", event_id)
     query = f"{urlencode({'find': find})}&" if find else ""
+    shown = found[(page - 1) * PAGE : page * PAGE]
     outs = [one for one in course.climbers if one.opt == "out"]
     return shell.page(
         "events/event.html",
@@ -61,13 +62,13 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
         over=over,
         active=headline.event.status is EventStatus.ACTIVE,
         waits=not course.is_whole,
-        climbers=found[(page - 1) * PAGE : page * PAGE],
+        climbers=shown,
         total=len(course.climbers),
         found=len(found),
         reasons=await desk.event_opts(event_id),
         outs=outs[:_MOST_OUTS],
         out_count=len(outs),
-        verdicts={one.ven_id: verdict(one.heard.effect) for one in course.climbers},
+        verdicts={one.ven_id: verdict(one.heard.effect) for one in shown},
         ordered=ordered,
         delivered=delivered,
         unit=words.unit_for(ordered, delivered, *_verified_watts(verified)),
