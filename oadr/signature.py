@@ -43,7 +43,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 from lxml import etree
 
 from oadr.codec import Element, clark
-from oadr.errors import BadSignature, Unbuildable, Unsigned, UnusableKey
+from oadr.errors import BadSignature, OadrError, Unbuildable, Unsigned, UnusableKey
 from oadr.moments import read_instant, write_instant
 from oadr.payload import Message, build, tree
 
@@ -77,6 +77,8 @@ _NONCE = re.compile(r"[A-Za-z0-9+/=_.:-]{1,128}")
 _BODY_OPEN = b"<oadr:oadrSignedObject>"
 _BODY_OPEN_WITH_ID = f'<oadr:oadrSignedObject oadr:Id="{_BODY_ID}">'.encode()
 _DECLARED = f' xmlns:ds="{DS}"'
+_SHORT = 2048
+"""Bytes of an unsigned payload that is remembered once it was signed."""
 
 
 class Signer:
@@ -116,23 +118,26 @@ class Signer:
         nonce = secrets.token_hex(16) if nonce is None else nonce
         if not _NONCE.fullmatch(nonce):
             raise Unbuildable("nonce: use 1 to 128 letters, digits and +/=_.:- for it.")
-        if not isinstance(payload, bytes):
-            head, _, rest = build(payload).partition(_BODY_OPEN)
-            rest = _BODY_OPEN_WITH_ID + rest
-            signed_object = _unsigned(head + rest)[0]
-            return head + self._signature(signed_object, _BODY_ID, now, nonce).encode() + rest
-        root = _unsigned(payload)
+        body = payload if isinstance(payload, bytes) else build(payload)
+        ready = _ready(body) if len(body) > _SHORT else _ready_again(body)
+        if ready is not None:
+            head, rest, reference = ready
+            return b"".join((head, self._signature(reference, now, nonce).encode(), rest))
+        root = _unsigned(body)
         body_id = root[0].get(_OADR_ID)
         if body_id is None:
             body_id = _BODY_ID
             root[0].set(_OADR_ID, body_id)
-        signature = self._signature(root[0], body_id, now, nonce)
+        signature = self._signature(_reference_to(root[0], body_id), now, nonce)
         root.insert(0, etree.fromstring(signature))
         signed: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8")
         return signed
 
-    def _signature(self, signed_object: Element, body_id: str, now: datetime, nonce: str) -> str:
-        """A ds:Signature whose signed parts are written in canonical form to begin with."""
+    def _signature(self, reference: str, now: datetime, nonce: str) -> str:
+        """A ds:Signature whose signed parts are written in canonical form to begin with.
+
+        `reference` is that to the oadrSignedObject.
+        """
         property_ = (
             f' Id="{_PROPERTY_ID}" Target="#signature"><dsp:ReplayProtect xmlns:dsp="{DSP}">'
             f"<dsp:timestamp>{write_instant(now)}</dsp:timestamp><dsp:nonce>{nonce}</dsp:nonce>"
@@ -142,8 +147,7 @@ class Signer:
         info = (
             f'><ds:CanonicalizationMethod Algorithm="{EXCLUSIVE}"></ds:CanonicalizationMethod>'
             f'<ds:SignatureMethod Algorithm="{self._method}"></ds:SignatureMethod>'
-            f"{_reference(body_id, _canonical(signed_object, EXCLUSIVE))}"
-            f"{_reference(_PROPERTY_ID, canonical_property)}</ds:SignedInfo>"
+            f"{reference}{_reference(_PROPERTY_ID, canonical_property)}</ds:SignedInfo>"
         )
         value = base64.b64encode(self._sign(f"<ds:SignedInfo{_DECLARED}{info}".encode())).decode()
         return (
@@ -153,6 +157,32 @@ class Signer:
             "</ds:X509Data></ds:KeyInfo><ds:Object><ds:SignatureProperties><ds:SignatureProperty"
             f"{property_}</ds:SignatureProperties></ds:Object></ds:Signature>"
         )
+
+
+def _ready(body: bytes) -> tuple[bytes, bytes, str] | None:
+    """What comes before and after the Signature, and the reference to the body.
+
+    Of a payload as `build` writes it: its oadrSignedObject only gets its Id. None for others.
+    """
+    if b"<!" in body or body.count(b"<?") > 1:
+        return None  # comments and the like are not signed, so they must not stay
+    head, _, rest = body.partition(_BODY_OPEN)
+    rest = _BODY_OPEN_WITH_ID + rest
+    try:
+        signed_object = _unsigned(head + rest)[0]
+    except OadrError:
+        return None  # its fault, if it has one, is told of the body as it came
+    if signed_object.get(_OADR_ID) != _BODY_ID:
+        return None
+    return head, rest, _reference_to(signed_object, _BODY_ID)
+
+
+_ready_again = functools.lru_cache(maxsize=1024)(_ready)
+"""The answer to a poll for which nothing waits is the same each time."""
+
+
+def _reference_to(signed_object: Element, body_id: str) -> str:
+    return _reference(body_id, _canonical(signed_object, EXCLUSIVE))
 
 
 def _unsigned(body: bytes) -> Element:

@@ -151,6 +151,26 @@ def test_the_bytes_of_any_unsigned_payload_can_be_signed(who) -> None:
         assert received(who.signer.sign(payload, now=NOW), who.verifier)[0] == POLL
 
 
+def test_bytes_that_are_signed_again_differ_in_nonce_and_signature_only() -> None:
+    payload = oadr.build(POLL)
+    first, second = (ECC.signer.sign(payload, now=NOW) for _ in range(2))
+
+    assert received(first)[2] != received(second)[2]
+    assert received(first)[0] == received(second)[0] == POLL
+
+
+def test_a_comment_is_not_signed_and_does_not_stay() -> None:
+    comment = b"<!-- <oadr:oadrSignedObject> -->"
+    before = oadr.build(POLL).replace(
+        b"<oadr:oadrSignedObject>", comment + b"<oadr:oadrSignedObject>"
+    )
+
+    for payload in (before, before.replace(b"</ei:venID>", b"<!-- z --></ei:venID>")):
+        body = ECC.signer.sign(payload, now=NOW)
+        assert b"<!--" not in body
+        assert received(body)[0] == POLL
+
+
 def test_an_id_that_is_there_already_is_kept() -> None:
     payload = oadr.build(POLL).replace(b"SignedObject>", b'SignedObject oadr:Id="mine">', 1)
 
