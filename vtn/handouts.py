@@ -72,6 +72,9 @@ class HandOuts:
                 await self._bell.wait()
                 self._bell.clear()
                 await asyncio.sleep(FLUSH_S)
-                await self.flush(store)
+                try:
+                    await self.flush(store)
+                except Exception:
+                    log.exception("hand-outs are not written down: they are made again")
         finally:
             await self.flush(store)

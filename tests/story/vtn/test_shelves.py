@@ -165,6 +165,21 @@ async def test_in_doubt_the_shelf_is_not_asked(house):
     assert (await delivery(house, event)).attempts == 2
 
 
+async def test_in_doubt_an_answer_is_checked_by_the_database(house):
+    """A modification may have been committed without anybody having heard of it."""
+    ven = await house.registered()
+    event = (await house.publish()).event
+    told = (await ven.poll(DistributeEvent)).events[0]
+    entry = house.office.directory.by_id("0042")
+    kept = entry.shelf
+    await house.desk.modify_event(event.event_id, draft(house.clock.now(), value=-7.0), by="anna")
+    entry.shelf = kept
+    house.shelving._woken.clear()
+    house.office.directory.doubt()
+
+    assert (await ven.answer(told)).response_code == "450"
+
+
 async def test_a_ven_for_whom_more_than_events_waits_has_no_shelf(house):
     ven = await house.let_in()
     await ven.register()
