@@ -26,6 +26,8 @@ LEEWAY_S: Final = 60.0
 """How far the issuer's clock may be off ours."""
 LEAST_RSA_BITS: Final = 2048
 _MOST_CHARACTERS: Final = 100_000
+_FAR: Final = 2**53
+"""Seconds that nobody means."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def verified(
             raise _refused("is signed by an algorithm that is not taken; RS256 and ES256 are")
         payload = reader.decode(token, _key_of(header, keys))
         claims = msgspec.json.decode(payload, type=dict[str, Any])
-    except (jwt.PyJWTError, msgspec.DecodeError, ValueError) as error:
+    except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError) as error:
         raise _refused("is not signed as it should be") from error
     _check(claims, settings, nonce, now)
     return Identity(
@@ -134,8 +136,9 @@ def _refused(what: str) -> LoginRefused:
 
 def _seconds(claims: Mapping[str, Any], name: str) -> float | None:
     value = claims.get(name)
-    good = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if good else None  # type: ignore[arg-type]  # `good` says so
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _FAR else None
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> Any:

@@ -172,6 +172,7 @@ LIES = [
     ({"sub": "x" * 256}, "whom it is about"),
     ({"exp": None}, "how long it is good for"),
     ({"exp": True}, "how long it is good for"),
+    ({"exp": 10**400}, "how long it is good for"),
     ({"iat": None}, "how long it is good for"),
     ({"exp": 1}, "has expired"),
     ({"iat": 2**40}, "of the future"),
