@@ -19,7 +19,7 @@ from vtn.store.documents import decode
 from vtn.store.hot import Hot
 from vtn.store.tables import EventRow, EventTargetRow, EventVersionRow, MessageRow, SubscriptionRow
 
-_REMEMBERED = 1024
+_REMEMBERED = 128
 """Events that are decoded once for all VENs that see them."""
 
 _HANDED = Hot(
