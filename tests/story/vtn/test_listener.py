@@ -46,7 +46,7 @@ async def connected(ven):
 
 
 async def closed(reader):
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(30):
         with contextlib.suppress(OSError):
             return await reader.read() == b""
         return True
