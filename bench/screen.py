@@ -45,6 +45,7 @@ def pages(town: Town, user: str) -> Mapping[str, str]:
         "cancel": f"{event}/cancel",
         "end": f"{event}/end",
         "report": f"{event}/report",
+        "proposal": f"/events/proposals/{town.proposal_id}",
         "stop": "/stop",
         "nodes": "/nodes",
         "node": f"/nodes/{node}?span=24h",

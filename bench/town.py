@@ -54,6 +54,8 @@ class Town:
         self.nodes = nodes
         self.asked = asked
         self.event_id = "peak-tuesday"
+        self.proposal_id = ""
+        """Of an event that waits for a second person; known when `open` is through."""
         self.measured_node = _ven_id(asked)
         """One with a day of readings; it is in no event that runs."""
 
@@ -129,6 +131,12 @@ class Town:
             later = _order("evening", "Evening peak", evening, group="south", kilowatts=-5)
             record = await _publish(desk, peak, began)
             await _publish(desk, later, began)
+            night = now + timedelta(hours=9)
+            waits = _order("night", "Night trial", night, group="north", kilowatts=-40)
+            proposal = await desk.propose_event(
+                draft(waits, now=began - _NOTICE), by="operator:bert"
+            )
+            self.proposal_id = proposal.proposal_id
             async with store.write() as connection:
                 await _answers(connection, record, began)
                 await measurements.store(connection, _values(record, now))

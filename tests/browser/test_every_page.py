@@ -1,7 +1,9 @@
 """The console's pages in a real browser, on a VTN with 10,000 nodes and a day of readings."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from playwright.sync_api import Page, StorageState, expect
@@ -11,6 +13,7 @@ from bench.town import Town
 from bench.window import TELEPHONE, Window
 from tests.browser.conftest import Open, axe
 from vtn.accounts import Role
+from vtn.console.door import routers
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -37,10 +40,36 @@ def anna(town: Town, browser) -> StorageState:
 
 def logged_in(browser, town: Town, name: str, *roles: Role) -> StorageState:
     window = Window(browser, town.address)
+    window.page.goto("/login")
+    assert axe(window) == []
     window.log_in(name, town.new_user(name, *roles))
     remembered = window.context.storage_state()
     window.close()
     return remembered
+
+
+ELSEWHERE = {
+    "/login": "every window that logs in",
+    "/message/{number:int}": "test_a_day_at_the_desk: only real programs say something",
+    "/login/oidc": "test_provider",
+    "/login/oidc/back": "test_provider",
+    "/login/oidc/out": "test_provider",
+    "/exports/{ven_id:str}": "a file; a page only where it is refused",
+}
+
+
+def test_no_page_is_forgotten() -> None:
+    town = SimpleNamespace(event_id="e", measured_node="n", proposal_id="p")
+    served = {
+        route.path
+        for route in routers(None, datetime.now)[0].routes
+        for handler in route.route_handlers
+        if "GET" in handler.http_methods and "Template" in str(handler.fn.__annotations__["return"])
+    }
+    opened = [path.partition("?")[0] for path in pages(town, "anna").values()]
+    forms = {path: re.compile(re.sub(r"\{[^}]+\}", "[^/]+", path)) for path in served}
+    never = {path for path in served if not any(map(forms[path].fullmatch, opened))}
+    assert never == set(ELSEWHERE)
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", None), ("dark", TELEPHONE)])
