@@ -167,12 +167,6 @@ class Field:
         accepted = ledgers.obeyed(self.house.ems.log)
         return [(seq, events.get(seq, "")) for seq in accepted if seq > after]
 
-    def last_lease(self) -> int:
-        """The number of the last set-point that the node made."""
-        with closing(_read_only(self.house.folder / "plan.db")) as database:
-            (newest,) = database.execute("SELECT coalesce(max(seq), 0) FROM lease").fetchone()
-        return int(newest)
-
     def recovery_s(
         self, since: float, ask: Callable[[], int], *, above: int, within_s: float = 30.0
     ) -> float:

@@ -7,16 +7,15 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Final, Protocol
 
-import structlog
-
 from conformance import ven_bench, ven_tests, vtn_bench, vtn_tests
 from conformance.declaration import VEN_TESTS, VTN_TESTS, Ability, Test, Transport
 from conformance.errors import AdapterFault, Failed, NotRun, SetUpFault
 from conformance.outcome import Finding, Outcome, Result
 from conformance.ven_bench import VenSetUp
 from conformance.vtn_bench import VtnSetUp
+from doorway import get_logger
 
-log = structlog.get_logger()
+log = get_logger()
 
 DECLARED: Final = (vtn_tests, ven_tests)
 """Importing them declares their tests."""

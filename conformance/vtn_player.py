@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-import structlog
-
 from conformance import drafts
 from conformance.declaration import Transport
 from conformance.errors import Failed, expect
@@ -17,6 +15,7 @@ from conformance.event_times import statuses, value_at
 from conformance.examiner import Examiner
 from conformance.services import SERVICE_OF
 from conformance.wire import Client, Incoming, Outgoing
+from doorway import get_logger
 from oadr import EiResponse, Message, build, wire_name
 from oadr.endpoints import PREFIX
 from oadr.event import CreatedEvent, DistributeEvent, Event, EventResponse, RequestEvent
@@ -43,7 +42,7 @@ from oadr.report import (
 from oadr.vocabulary import EventStatus, ProfileName, TransportName
 
 M = TypeVar("M")
-log = structlog.get_logger()
+log = get_logger()
 PUSH_AFTER_S = 0.5
 VTN_ID = "Conformance-VTN"
 VEN_ID = "Conformance-VEN-0042"

@@ -501,10 +501,6 @@ class LocalServer:
             await send(Refusal(n=request.n, sentence=str(fault)))
 
 
-class _Gone(Exception):
-    pass
-
-
 async def clear_the_way(path: Path) -> None:
     """Remove the socket of a node that was killed; raise LightNodeFault where one is listening."""
     try:

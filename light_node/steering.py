@@ -559,14 +559,6 @@ class Steering:
         except BridgeError as fault:
             log.error("not_sent_to_ems", topic=topic, why=str(fault))  # noqa: TRY400 - the sentence says it all
 
-    async def _clear(self, topic: str) -> None:
-        if self._link is None:
-            return
-        try:
-            await self._link.clear(topic)
-        except BridgeError as fault:
-            log.error("not_sent_to_ems", topic=topic, why=str(fault))  # noqa: TRY400 - the sentence says it all
-
 
 def quantity_of(point: str, unit: str) -> str:
     """A point's name in a sample: with its unit, such as active_power_w."""

@@ -18,7 +18,6 @@ from vtn.operations.needs import NowHere
 from vtn.records import Headline
 
 SOON: Final = timedelta(minutes=30)
-_LOW: Final = 0.9
 _SHOWN: Final = 3
 
 

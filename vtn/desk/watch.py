@@ -221,12 +221,6 @@ class WatchDesk(Room):
             )
         return sorted(found, key=lambda one: (one.rank, one.fraction or 0.0, one.ven_id))
 
-    def online_of(self, ven_ids: Sequence[str]) -> list[str]:
-        """Those of these VENs that are online."""
-        now, directory = self._office.now(), self._office.directory
-        entries = [entry for one in ven_ids if (entry := directory.by_id(one)) is not None]
-        return [one.ven.ven_id for one in entries if self.is_online(one, now)]
-
 
 def asked(record: EventRecord) -> list[str]:
     """Whom the event counts on: targeted, and not opted out."""
