@@ -21,6 +21,8 @@ from vtn.store import events, groups, headlines, measurements, opts, vens
 MOST_MEASURED: Final = 1_000
 """Of more nodes it is not looked up what they take now."""
 _NEWEST: Final = timedelta(minutes=5)
+_SOON: Final = timedelta(minutes=1)
+"""What is changed of an event that runs holds by then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,7 @@ class Preview:
     measured: int
     """How many have."""
     too_small: tuple[str, ...] = field(default=())
-    """VENs that take less now than they are asked to reduce by."""
+    """VENs that take less now than they are asked to reduce by; none while the event runs."""
     opted_out: tuple[str, ...] = field(default=())
     """VENs that opted out of some of this time beforehand, by a schedule."""
 
@@ -122,6 +124,8 @@ class PreviewDesk(Room):
             if (shared := tuple(ven for ven in asked.get(one.event_id, ()) if ven in targets))
         ]
         counted_on = tuple(ven_id for ven_id in targets if ven_id not in out)
+        runs = event.starts_at <= now
+        after_s = (now - event.starts_at + _SOON).total_seconds() if runs else 0.0
         return Preview(
             event=event,
             ven_ids=tuple(targets),
@@ -132,10 +136,10 @@ class PreviewDesk(Room):
                 or not self.is_online(entry, now)
             ),
             overlaps=tuple(overlaps),
-            ordered_w=_expected(event, counted_on, taking),
+            ordered_w=_expected(event, counted_on, taking, after_s),
             taking_w=math.fsum(taking.values()) if taking else None,
             measured=len(taking),
-            too_small=_too_small(event, taking),
+            too_small=() if runs else _too_small(event, taking),
             opted_out=tuple(sorted(out)),
         )
 
@@ -169,9 +173,11 @@ def opted_out(
     return found
 
 
-def _expected(event: Event, ven_ids: tuple[str, ...], taking: dict[str, float]) -> float | None:
+def _expected(
+    event: Event, ven_ids: tuple[str, ...], taking: dict[str, float], after_s: float
+) -> float | None:
     order = curtailment.order_of(event)
-    orders = [order(0.0, taking.get(ven_id)) for ven_id in ven_ids]
+    orders = [order(after_s, taking.get(ven_id)) for ven_id in ven_ids]
     there = [one for one in orders if one is not None]
     return math.fsum(there) if len(there) == len(ven_ids) else None
 

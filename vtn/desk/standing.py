@@ -39,7 +39,7 @@ log = get_logger()
 BEFORE: Final = timedelta(minutes=15)
 """So long before an event its power is of interest."""
 AFTER: Final = timedelta(minutes=5)
-SETTLED: Final = timedelta(seconds=1)
+SETTLED: Final = timedelta(seconds=0.5)
 """Who was heard of so lately is read again at the next look: what it said may not be stored yet."""
 LONGEST: Final = timedelta(minutes=14)
 """What was not followed for so long, by us or by a VEN, is not whole any more."""

@@ -321,6 +321,17 @@ async def test_where_a_second_person_is_wanted_a_change_is_proposed_and_approved
     assert (await house.desk.event("peak-1")).event.modification_number == 1
 
 
+async def test_a_change_of_what_runs_is_previewed_as_it_will_be(house, clock):
+    event_id = await running(house, clock)
+    client = await browser(house, Role.OPERATOR)
+    form = {"kind": "reduce", "unit": "kW", "value": "90", "duration": "30m", "modification": "0"}
+
+    preview = await sent(client, f"/events/{event_id}/modify", step="preview", **form)
+
+    assert "Reduce by 40 then 90 kW at 2 nodes, 180.0 kW in all" in first(preview)
+    assert "Too much" not in preview.text
+
+
 async def test_the_preview_minds_who_opted_out_of_that_time_beforehand(house):
     mill = await house.registered("mill")
     await house.registered("bakery")
