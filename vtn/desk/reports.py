@@ -43,13 +43,23 @@ class ReportFigures:
 class ReportDesk(Room):
     """Reports that VENs make."""
 
-    async def reports(self, ven_id: str) -> Reports:
-        """Raises Unknown."""
+    async def reports(
+        self, ven_id: str, *, after: str | None = None, limit: int | None = None
+    ) -> Reports:
+        """What it offers, and what was asked of it, oldest first: all, or so much `after` one.
+
+        Raises Unknown for the VEN, or where that one is gone.
+        """
         now = self._office.now()
         async with self._office.store.read() as connection:
             await known_ven(connection, ven_id)
             offers = await reports.offers(connection, ven_id)
-            requests = await reports.requests(connection, ven_id)
+            last = None
+            if after is not None:
+                last = next(iter(await reports.requests(connection, ven_id, ids=[after])), None)
+                if last is None:
+                    raise Unknown(f"There is no report request '{after}' at the VEN '{ven_id}'.")
+            requests = await reports.requests(connection, ven_id, after=last, limit=limit)
         return Reports(
             offers=tuple(offers), requests=tuple(accounted(one, now) for one in requests)
         )

@@ -37,10 +37,14 @@ def linked(
     shown = [view(one) for one in found[:limit]]
     if len(found) <= limit:
         return Response(shown)
+    return Response(shown, headers=next_page(request, key(found[limit - 1])))
+
+
+def next_page(request: Request[Any, Any, State], after: str) -> dict[str, str]:
+    """The header that leads to it."""
     queries = [(name, value) for name, value in request.query_params.items() if name != "cursor"]
-    after = ("cursor", key(found[limit - 1]))
-    target = f"{request.url.path}?{urlencode([*queries, after])}"
-    return Response(shown, headers={"Link": f'<{target}>; rel="next"'})
+    target = f"{request.url.path}?{urlencode([*queries, ('cursor', after)])}"
+    return {"Link": f'<{target}>; rel="next"'}
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """/vens/…/reports, /points and /measurements: what VENs report, and what of it is stored."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,7 +18,7 @@ from vtn.accounts import Act
 from vtn.errors import Invalid
 from vtn.operations.bodies import CancelReport
 from vtn.operations.needs import By, DeskHere, NowHere
-from vtn.operations.pages import MOST, Cursor, Limit, linked, of_pair, pair
+from vtn.operations.pages import MOST, Cursor, Limit, linked, next_page, of_pair, pair, placed
 from vtn.orders import ReportOrder
 from vtn.views import Measurements, Reports
 
@@ -31,9 +32,23 @@ _TOO_LONG = "to: one answer holds {} at most; ask for one stretch after another.
 
 
 @get("/vens/{ven_id:str}/reports", act=Act.VIEW)
-async def list_reports(ven_id: FromPath[str], desk: DeskHere) -> Reports:
-    """What a VEN offers, and what was asked of it."""
-    return Reports.of(ven_id, await desk.reports(ven_id))
+async def list_reports(
+    *,
+    request: Request[Any, Any, State],
+    ven_id: FromPath[str],
+    desk: DeskHere,
+    limit: Limit = MOST,
+    cursor: Cursor = None,
+) -> Response[Reports]:
+    """What a VEN offers, and what was asked of it, oldest first; `Link` leads to what follows."""
+    await desk.ven(ven_id)
+    with placed(cursor):
+        found = await desk.reports(ven_id, after=cursor, limit=limit + 1)
+    shown = dataclasses.replace(found, requests=found.requests[:limit])
+    more = len(found.requests) > limit
+    last = shown.requests[-1].request.report_request_id if more else ""
+    headers = next_page(request, last) if more else None
+    return Response(Reports.of(ven_id, shown), headers=headers)
 
 
 @post("/vens/{ven_id:str}/reports", act=Act.REPORTS)

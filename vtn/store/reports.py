@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, case, delete, func, insert, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.report import Report, ReportRequest
@@ -105,9 +105,12 @@ async def requests(
     *,
     ids: Collection[str] | None = None,
     lock: bool = False,
+    after: RequestRecord | None = None,
+    limit: int | None = None,
 ) -> list[RequestRecord]:
     """What was asked of a VEN, oldest first; with `ids` those of them that are this VEN's.
 
+    Without `ids` all of it, or so much `after` one.
     With `ids` and `lock` nobody else counts what comes of them until the transaction ends.
     """
     if ids is not None and lock:
@@ -116,7 +119,11 @@ async def requests(
         named = {"ven": ven_id, "ids": list(ids)}
         rows = (await connection.execute(_REQUESTS_NAMED, named)).all()
     else:
-        rows = (await connection.execute(_REQUESTS, {"ven": ven_id})).all()
+        query = _REQUESTS.limit(limit)
+        if after is not None:
+            place = tuple_(RequestRow.asked_at, RequestRow.report_request_id)
+            query = query.where(place > (after.asked_at, after.request.report_request_id))
+        rows = (await connection.execute(query, {"ven": ven_id})).all()
     return [_record(row) for row in rows]
 
 

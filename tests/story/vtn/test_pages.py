@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from litestar.testing import AsyncTestClient
 
+from oadr.report import ReportRequest, SpecifierPayload
 from oadr.target import Target
 from oadr.vocabulary import EventStatus
 from tests.story.vtn.test_accounts import accounts_of, from_a_page
@@ -17,8 +18,16 @@ from vtn.credential import create_token, read_token
 from vtn.errors import Unknown
 from vtn.operations import make_app
 from vtn.orders import EventOrder, SignalOrder
-from vtn.records import EnrolmentCode, Point, Proposal, ProposalState, Samples
-from vtn.store import codes, measurements, plans
+from vtn.records import (
+    EnrolmentCode,
+    Point,
+    Proposal,
+    ProposalState,
+    RequestRecord,
+    RequestState,
+    Samples,
+)
+from vtn.store import codes, measurements, plans, reports
 from vtn.vitals import Vitals
 
 ORDER = EventOrder(signals=(SignalOrder(name="SIMPLE", type="level", value=1),), duration="1h")
@@ -75,6 +84,24 @@ async def several(house):
                     secret_sha256="0",
                 ),
             )
+            asked = ReportRequest(
+                report_request_id=name,
+                report_specifier_id="usage",
+                granularity=timedelta(0),
+                report_back=timedelta(0),
+                payloads=(SpecifierPayload(r_id="P"),),
+            )
+            await reports.ask(
+                connection,
+                RequestRecord(
+                    ven_id="n0",
+                    request=asked,
+                    report_name="TELEMETRY_USAGE",
+                    state=RequestState.ASKED,
+                    asked_at=made_at,
+                    asked_by="anna",
+                ),
+            )
             for facet in ("", "online"):
                 point = Point(ven_id="n0", r_id=f"P{number}", facet=facet)
                 one = Samples(point=point, starts_at=[900], values=(1.0,), quality=("",))
@@ -108,6 +135,11 @@ async def test_each_list_comes_in_pages_and_each_of_it_once(house, clock):
     assert points == await everything(
         lambda **more: desk.points("n0", **more), lambda one: (one.r_id, one.facet), None
     )
+
+    async def requests(**more):
+        return (await desk.reports("n0", **more)).requests
+
+    assert names == await everything(requests, lambda one: one.request.report_request_id, None)
     assert [one.ven_ids for one in await desk.groups(after="n2", limit=1)] == [("n3",)]
 
 
@@ -173,6 +205,21 @@ async def test_the_link_of_each_list_leads_through_all_of_it(api):
             found += [str(one) for one in answer.json()]
             url = answer.links.get("next", {}).get("url")
         assert (len(found), len(set(found))) == (count, count), place
+
+
+async def test_what_was_asked_of_a_ven_comes_in_pages_beside_what_it_offers(api):
+    house, client = api
+    await several(house)
+    url, found = "/api/v1/vens/n0/reports?limit=2", []
+    while url:
+        answer = await client.get(url, headers=house.bearer)
+        assert len(answer.json()["requests"]) <= 2
+        found += [one["report_request_id"] for one in answer.json()["requests"]]
+        url = answer.links.get("next", {}).get("url")
+    assert found == [f"n{number}" for number in range(5)]
+    gone = await client.get("/api/v1/vens/n0/reports?cursor=gone", headers=house.bearer)
+    nobody = await client.get("/api/v1/vens/nobody/reports?cursor=n1", headers=house.bearer)
+    assert (gone.status_code, nobody.status_code) == (422, 404)
 
 
 async def test_a_place_that_is_lost_is_told_so(api):

@@ -178,7 +178,7 @@ class DeskInMemory(Desk):
         draft = replace(record.event, status=EventStatus.CANCELLED)
         return await self.modify_event(event_id, draft, by=by)
 
-    async def reports(self, ven_id):
+    async def reports(self, ven_id, *, after=None, limit=None):
         await self.ven(ven_id)
         return records.Reports(offers=(), requests=tuple(self.asked))
 
