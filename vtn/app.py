@@ -36,7 +36,7 @@ from vtn.enrolment.room import Enrolment
 from vtn.errors import ListenerFault, StoreUnavailable
 from vtn.following import Following
 from vtn.gateway import Gateway
-from vtn.heap import one_heap
+from vtn.heap import give_back, one_heap
 from vtn.listener import Listener
 from vtn.live import Feed
 from vtn.operations import make_app
@@ -338,6 +338,7 @@ async def _contacts(tasks: asyncio.TaskGroup, office: Office) -> AsyncIterator[N
         while True:
             await asyncio.sleep(CONTACTS_S)
             await write()
+            await asyncio.to_thread(give_back)
 
     try:
         async with _meanwhile(tasks, every()):

@@ -14,10 +14,12 @@ from bench.servers import Openleadr, Ours, Server
 from bench.stage import Site
 from oadr.poll import Response
 from vtn import config
+from vtn.app import CONTACTS_S
 from vtn.records import RequestRecord, RequestState, Ven
 from vtn.store import Store, reports, vens
 
-REST_S = 1.0
+REST_S = CONTACTS_S + 5
+"""Until ours has written down who was heard of, and given back what the burst had needed."""
 AT_ONCE = 32
 FEW = 100
 """VENs of the server that is compared with: all code has run in it."""
