@@ -24,8 +24,13 @@ from vtn.store.sqlite import BUSY_MS, driver_of
 LINGER_TURNS = 2
 """Turns of the event loop a commit waits for company: what has been received is dealt with first.
 
-Nobody who is alone waits for long: an idle loop turns within microseconds.
+Nobody who is alone waits for long: an idle loop turns within microseconds. Who begins right after
+another waits COMPANY_S.
 """
+RUSH_S = 0.01
+"""Where the transaction before began so short a time ago, others are likely to come."""
+COMPANY_S = 0.002
+"""Then a commit waits so long for them: a commit costs as much CPU as several blocks."""
 PATIENCE_S = 30.0
 """How long a block waits for its turn; the disk hangs, if it comes to that."""
 
@@ -39,6 +44,8 @@ class GroupCommit:
         self._turn = asyncio.Lock()
         self._connection: AsyncConnection | None = None
         self._open: _Transaction | None = None
+        self._began_s = -RUSH_S
+        """When the last transaction began, by the event loop's clock."""
 
     def block(self) -> "_Block":
         """An async context manager: what is done in it is committed when it ends, or undone.
@@ -102,8 +109,11 @@ class GroupCommit:
         return _Transaction(self._connection, driver)
 
     async def _commit_soon(self, transaction: "_Transaction") -> None:
+        began_s, self._began_s = self._began_s, asyncio.get_running_loop().time()
         for _ in range(LINGER_TURNS):
             await asyncio.sleep(0)
+        if self._began_s - began_s < RUSH_S:
+            await asyncio.sleep(COMPANY_S)
         async with self._turn:  # behind all who wait already: they are in it
             await self._commit(transaction)
 
