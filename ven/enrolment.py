@@ -22,6 +22,7 @@ from typing import Any, Final
 from cryptography import x509
 
 from doorway import Fault
+from doorway.clock import TIMESYNCD_FILE
 from doorway.invitation import Invitation
 from doorway.values import value
 from light_node.local import LocalClient, Status
@@ -72,6 +73,10 @@ min_period_s = {period_s}
 {meters}
 [opt]
 policy = "always"
+{clock}"""
+_CLOCK: Final = f"""
+[clock]   # until this file is there, events go by the VTN's clock; leave it out with chrony
+synchronized_file = "{TIMESYNCD_FILE}"
 """
 _METER: Final = """
 [[reports.meter]]   # the utility is sent what this one reads, too
@@ -208,6 +213,7 @@ def settings_text(place: Place, here: est.VenHere, enrolment: str, now: datetime
         ven_id=_quoted(here.ven_id),
         state=_quoted("/var/lib/ven/ven.db" if system else "ven.db"),
         control='control = "/run/ven/ven.sock"\n' if system else "",
+        clock=_CLOCK if system else "",
         url=_quoted(here.vtn_url),
         enrolment=_quoted(enrolment),
         socket=_quoted(str(socket)),

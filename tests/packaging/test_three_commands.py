@@ -175,6 +175,8 @@ def test_from_a_package_and_a_sheet_to_a_node_that_is_ready_in_three_commands(
         assert said.endswith("Ready.\n")
 
         for program, settings in (("light-node", "site.toml"), ("ven", "ven.toml")):
+            written = tomllib.loads(picture.path(f"/etc/demandflex/{settings}").read_text())
+            assert written["clock"]["synchronized_file"] == "/run/systemd/timesync/synchronized"
             said = picture.sh(f"{program} status --config /etc/demandflex/{settings}")
             assert said.startswith("All is well.\n")
         assert picture.path("/etc/demandflex/ven/ven.key").stat().st_mode & 0o777 == 0o600
