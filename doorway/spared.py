@@ -119,16 +119,12 @@ def without(*names: str) -> Iterator[None]:
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage while many modules are imported: it takes a tenth of the time.
-
-    What is there at the end is taken for permanent and never looked through again.
-    """
+    """Look for no garbage while many modules are imported: it takes a tenth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
         if was_on:
             gc.enable()
 

@@ -1,7 +1,7 @@
 """What the field programs weigh, by goal 9 of docs/performance.md, as ratios within one run.
 
-Memory is steady. Of CPU time the median of five turns is taken, each by the process's own clock
-beside what it is compared with, so that a busy machine weighs on both alike.
+Memory is steady. Of CPU time, by each process's own clock, the least of five turns is taken, on
+both sides: a busy machine only ever adds to it.
 """
 
 import dataclasses

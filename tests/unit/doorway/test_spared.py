@@ -124,4 +124,3 @@ def test_garbage_is_looked_for_again_after_a_fault_too():
         importlib.import_module("of_no_such_name")
 
     assert gc.isenabled()
-    gc.unfreeze()
