@@ -21,7 +21,7 @@ from vtn.operator_client import OperatorClient
 pytestmark = pytest.mark.timeout(300)  # as long as the package takes that it may have to build
 
 VEN = "town-hall"
-WAIT_S = 90.0
+WAIT_S = 120.0
 SYSTEMCTL = Path(__file__).with_name("pretend_systemctl.py")
 
 

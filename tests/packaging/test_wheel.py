@@ -80,7 +80,7 @@ def test_a_vtn_out_of_its_wheel_makes_its_database_and_serves_its_console(bin_fo
             assert vtn.alive, last_words(tmp_path)
             return "listening" in vtn.log.read_text()
 
-        wait_for("it listens", listens, within_s=60, words=lambda: last_words(tmp_path))
+        wait_for("it listens", listens, within_s=180, words=lambda: last_words(tmp_path))
         page("/healthz")
         login = page("/")
         assert '<form method="post"' in login
