@@ -49,6 +49,7 @@ from light_node.local import (
 )
 from light_node.minutes import MINUTE_S, Tally, worked_out
 from light_node.modbus import Bus, ModbusMeter
+from light_node.nearness import NEAR, Nearness
 from light_node.plan import Order, Plan, check, orders_of, revised
 from light_node.profile import Profile
 from light_node.quality import FROZEN_TICKS, Judge, Quality, in_words, is_usable, to_text
@@ -65,8 +66,6 @@ from light_node.writing import make_writers
 
 log = get_logger()
 
-NEAR = timedelta(minutes=15)
-"""So long before and after a step each reading is put on the disk at once."""
 _TICKS_LATE = 2.5
 """A tick older than this many intervals, and the node is to be restarted."""
 _LEAST_COVERED_S = QUARTER_S / 2
@@ -102,6 +101,7 @@ class Node:
         self._stack = contextlib.AsyncExitStack()
         self._watchers: set[asyncio.Event] = set()
         self._is_clock_sure = clock_check(settings.clock.synchronized_file)
+        self._nearness = Nearness(now=now, monotonic=monotonic)
         self._baselines: dict[tuple[object, ...], Baseline] = {}
         self._levels: dict[str, float] = {}
         self._buses: dict[str, Bus] = {}
@@ -558,13 +558,9 @@ class Node:
         return asked_for
 
     def _is_near_event(self) -> bool:
-        now = self._now()
         spans = [(step.starts_at, step.ends_at) for step in self._plan.steps]
         spans += [(o.starts_at, o.ends_at) for o in self._orders.values() if o.starts_at]
-        return any(
-            starts_at - NEAR <= now and (ends_at is None or now < ends_at + NEAR)
-            for starts_at, ends_at in spans
-        )
+        return self._nearness.of(spans)
 
     async def _is_alive(self) -> bool:
         """Whether ticks are executed; a silent meter is an alarm, not a reason to restart."""
