@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from doorway import get_logger, sd_notify
+from doorway.apart import apart
 from doorway.clock import clock_check
 from oadr.opt import Availability
 from oadr.vocabulary import OptType
@@ -59,7 +60,7 @@ async def run(settings: Settings, *, now: Callable[[], datetime] = utc_now) -> N
     try:
         while True:
             try:
-                await _run_with(newest(settings), now)
+                await apart(_run_with(newest(settings), now))
             except* Renewed:
                 log.info("begins_anew", why="the certificate was renewed")
     finally:
@@ -95,7 +96,7 @@ async def _standing(work: Converse) -> None:
     """
     while True:
         try:
-            await work()
+            await apart(work())
         except* StateFault as faults:
             log.error("state_not_kept", why=str(_first(faults)))  # noqa: TRY400 - the sentence says it all
         await asyncio.sleep(AFTER_FAULT_S)
@@ -253,13 +254,7 @@ class Agent:
         while True:
             await self._registrar.ensure()
             try:
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(converse())
-                    group.create_task(self._outbox.run())
-                    group.create_task(self._reporting.run(partial(make_reporter, self._reporting)))
-                    group.create_task(self._until_ended(self._end.rings))
-                    if self._seal is not None:
-                        group.create_task(self._registrar.mind_unproven())
+                await apart(self._while_registered(converse))
             except* NotRegistered as lost:
                 why = str(_first(lost))
                 log.warning("registration_lost", why=why)
@@ -268,6 +263,16 @@ class Agent:
             except* RegistrationEnded as ended:
                 log.info("registration_ended", why=str(_first(ended)))
                 self._desk.changed.ring()
+
+    async def _while_registered(self, converse: Converse) -> None:
+        """Raises groups with NotRegistered or RegistrationEnded."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(converse())
+            group.create_task(self._outbox.run())
+            group.create_task(self._reporting.run(partial(make_reporter, self._reporting)))
+            group.create_task(self._until_ended(self._end.rings))
+            if self._seal is not None:
+                group.create_task(self._registrar.mind_unproven())
 
     def _poller(self) -> Poller:
         rooms = Rooms(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from doorway import get_logger
+from doorway.apart import apart
 from light_node.errors import NodeRefused, NodeUnreachable
 from light_node.local import (
     Curtailment,
@@ -116,7 +117,7 @@ class NodeLink:
                 async with self._connected() as client:
                     failures = 0
                     log.info("node_connected", socket=str(self._socket))
-                    await self._serve(client)
+                    await apart(self._serve(client))
             except NodeUnreachable as error:
                 failures += 1
                 if failures == 1:
