@@ -4,13 +4,13 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from conformance import drafts
 from conformance.adapter import VtnAdapter
 from conformance.declaration import Ability, Start, Test, Transport
-from conformance.errors import SetUpFault
+from conformance.errors import AdapterFault, SetUpFault
 from conformance.examiner import Examiner
 from conformance.knowledge import Memory, normal
 from conformance.outcome import Finding
@@ -30,6 +30,9 @@ from oadr.report import CancelReport, CreateReport, ReportRequest
 
 CLOSE_TO_NOW = timedelta(seconds=3)
 """An event that should be active at once starts after this: a VTN takes none that has begun."""
+
+PUT_OFF = timedelta(seconds=15)
+"""Where that was too close, since whoever prepares the VTN took longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,8 +146,17 @@ class VtnBench:
         )
 
     async def publish(self, event: Event) -> str:
-        """Have the VTN publish the event -> its eventID there."""
-        event_id = await self.vtn.publish(self.ven.memory.ven_id, event)
+        """Have the VTN publish the event -> its eventID there.
+
+        An event that was refused and should have begun by then is published once more, later.
+        """
+        try:
+            event_id = await self.vtn.publish(self.ven.memory.ven_id, event)
+        except AdapterFault:
+            if event.starts_at > drafts.utc_now():
+                raise
+            event = replace(event, starts_at=self.after(PUT_OFF))
+            event_id = await self.vtn.publish(self.ven.memory.ven_id, event)
         self.published.append(event_id)
         return event_id
 

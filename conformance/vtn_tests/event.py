@@ -403,7 +403,7 @@ async def open_ended(bench: VtnBench) -> None:
     event = bench.draft([drafts.simple(1, timedelta(0))], starts_at=bench.after())
     found = await published(bench, event)
     expect(not found.duration, rule=47, seen=f"a duration of {found.duration}", wanted="duration 0")
-    await bench.until(event.starts_at + 2 * drafts.SECOND)
+    await bench.until(found.starts_at + 2 * drafts.SECOND)
     message = await bench.ven.request_events()
     expect(
         find(message, found.event_id), rule=47, seen="it is gone", wanted="listed until cancelled"

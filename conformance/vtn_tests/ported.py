@@ -33,7 +33,7 @@ async def listed(bench: VtnBench, event_id: str) -> tuple[DistributeEvent, Event
 async def activated(bench: VtnBench, event: Event) -> Event:
     """Publish, opt in, wait until it runs -> the event as it is shown then."""
     first = await published(bench, event)
-    await bench.until(event.starts_at + drafts.SECOND)
+    await bench.until(first.starts_at + drafts.SECOND)
     _, found = await listed(bench, first.event_id)
     expect(found.status is ACTIVE, rule=13, seen=found.status, wanted="active")
     return found
