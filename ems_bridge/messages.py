@@ -42,7 +42,14 @@ class _Exact(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
                 if value.tzinfo is None:
                     raise MessageRefused(f"'{name}' has no time zone; give UTC, ending with Z.")
                 if value.tzinfo is not UTC:
-                    force_setattr(self, name, value.astimezone(UTC))
+                    force_setattr(self, name, _in_utc(name, value))
+
+
+def _in_utc(name: str, at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise MessageRefused(f"'{name}' is not within the years 1 to 9999 in UTC.") from None
 
 
 class Reason(_Exact, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,9 @@ import msgspec
 from light_node.errors import PlanFault
 from light_node.local import Exact, Keep, Notice, Step
 
+_YEARS = (1900, 9998)
+"""A clock that was never set begins in 1970, and an event may have begun before it."""
+
 
 class Plan(Exact, frozen=True, kw_only=True):
     """What the VEN said last. Without a word from it, there is nothing to hold."""
@@ -36,9 +39,17 @@ class Order(Exact, frozen=True, kw_only=True):
 
 
 def check(steps: Sequence[Step]) -> None:
-    """Refuse steps that end before they start, or of which two of one event overlap: PlanFault."""
+    """Refuse steps that end before they start, or beyond any calendar, or of which two of one event
+    overlap: PlanFault.
+    """
+    first_year, last_year = _YEARS
     last: dict[str, Step] = {}
     for step in steps:
+        if step.starts_at.year < first_year or (step.ends_at or step.starts_at).year > last_year:
+            raise PlanFault(
+                f"event '{step.event_id}': a step does not lie between the years {first_year} and "
+                f"{last_year}; send the plan again with an instant that can be reckoned with."
+            )
         if step.ends_at is not None and step.ends_at <= step.starts_at:
             raise PlanFault(
                 f"event '{step.event_id}': a step ends at or before its start "

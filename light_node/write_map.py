@@ -151,12 +151,12 @@ class SunSpecStorage:
     reverts = True
 
     def limit(self, watts: float, revert_s: int) -> tuple[Frame, ...]:
-        share = _percent(watts, self.table.rated_w, self.scale_factor)
+        share = _signed_percent(watts, self.table.rated_w, self.scale_factor)
         if self.table.follows == "change":
             # A rate below 0 makes the bound on the other side one from below: it is forced.
             out, into, mode = -share, share, _BOTH_LIMITED
         else:
-            full = _percent(self.table.rated_w, self.table.rated_w, self.scale_factor)
+            full = _signed_percent(self.table.rated_w, self.table.rated_w, self.scale_factor)
             out, into, mode = full, share, _CHARGE_LIMITED
         rates = (out & 0xFFFF, into & 0xFFFF, 0, revert_s, 0)
         return (
@@ -219,8 +219,17 @@ def heartbeat(control: Model, counter: int) -> Frame:
 
 
 def _percent(watts: float, rated_w: float, scale_factor: int) -> int:
-    """The register's counts; more than it can bear becomes the most it can."""
-    return min(round(100 * watts / rated_w / 10.0**scale_factor), 0xFFFF)
+    """The counts of a register without a sign; beyond its ends becomes the nearest end."""
+    return min(max(_counts(watts, rated_w, scale_factor), 0), 0xFFFF)
+
+
+def _signed_percent(watts: float, rated_w: float, scale_factor: int) -> int:
+    """As `_percent`, of a register with a sign."""
+    return min(max(_counts(watts, rated_w, scale_factor), -0x7FFF), 0x7FFF)
+
+
+def _counts(watts: float, rated_w: float, scale_factor: int) -> int:
+    return round(100 * watts / rated_w / 10.0**scale_factor)
 
 
 def _u32(value: int) -> tuple[int, int]:

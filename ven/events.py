@@ -10,10 +10,11 @@
     known and not in the message -> cancelled as well (61), unless it is running out its own
                                     random offset (66)
 
-Judged: market context and target 462, resource 469, signal 460, contradictions 459 (33, 48, 109,
-112). One event that cannot be acted on harms none of the others (19).
+Judged: market context and target 462, resource 469, signal 460, contradictions and orders of more
+than a year 459 (33, 48, 109, 112). One event that cannot be acted on harms none of the others (19).
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -21,7 +22,7 @@ from datetime import UTC, datetime, timedelta
 
 import oadr
 from doorway.values import value
-from light_node.local import OverrideState
+from light_node.local import Keep, OverrideState
 from oadr.event import DistributeEvent, Event, EventResponse
 from oadr.opt import CreateOpt
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired
@@ -30,10 +31,14 @@ from ven.errors import SignalFault
 from ven.identifiers import normal_context
 from ven.known import Decider, KnownEvent
 from ven.opting import Decision, decide
-from ven.setpoints import check_signals
+from ven.setpoints import check_signals, target_of
 
 Draw = Callable[[], float]
 """A number in [0, 1)."""
+LONGEST = timedelta(days=366)
+"""An order that is longer, or began so long ago, is a mistake; a price may last for ever."""
+_YEARS = (1970, 9000)
+"""Within these, instants can be reckoned with, also by a clock that is years off."""
 
 
 @value
@@ -154,7 +159,7 @@ def _decided(
     now: datetime,
     draw: Draw,
 ) -> KnownEvent:
-    judgement = _judge(event, party)
+    judgement = _judge(event, party, now)
     if judgement is not None:
         decision = Decision(opt=OptType.OPT_OUT, decided_by="rules", reason=judgement.reason)
     elif before is not None and before.decided_by == "person" and before.opt is OptType.OPT_OUT:
@@ -208,10 +213,30 @@ def _flaw(event: Event) -> str | None:
         oadr.build(DistributeEvent(request_id="0", vtn_id="0", events=(event,)))
     except oadr.Unbuildable as error:
         return f"The event cannot be kept: {error}"
+    if not _is_in_calendar(event):
+        first, last = _YEARS
+        return f"The event begins before the year {first} or may last until after {last}."
     return None
 
 
-def _judge(event: Event, party: Party) -> _Judgement | None:
+def _is_in_calendar(event: Event) -> bool:
+    """Whether all its instants lie in _YEARS."""
+    zero = timedelta(0)
+    try:
+        lengths = [
+            sum((interval.duration or zero for interval in signal.intervals), zero)
+            for signal in event.signals
+        ]
+        longest = max(event.duration, *lengths, zero)
+        begins_at = event.starts_at - (event.ramp_up or zero)
+        over_at = event.starts_at + (event.start_after or zero) + longest + (event.recovery or zero)
+    except OverflowError:
+        return False
+    first, last = _YEARS
+    return begins_at.year >= first and over_at.year <= last
+
+
+def _judge(event: Event, party: Party, now: datetime) -> _Judgement | None:
     """Why an event cannot be acted on here, or None."""
     contexts = party.site.market_contexts
     if contexts and normal_context(event.market_context) not in map(normal_context, contexts):
@@ -237,7 +262,24 @@ def _judge(event: Event, party: Party) -> _Judgement | None:
         check_signals(event, party.site)
     except SignalFault as fault:
         return _Judgement(response_code=fault.response_code, reason=str(fault))
+    is_long = event.duration > LONGEST or event.starts_at < now - LONGEST
+    if is_long and _asks(event, party.site):
+        return _Judgement(
+            response_code="459",
+            reason=f"This site holds nothing for more than {LONGEST.days} days.",
+        )
     return None
+
+
+def _asks(event: Event, site: SiteSettings) -> bool:
+    """Whether it asks the site for something, as prices do not."""
+    for signal in event.signals:
+        # What is not understood is not followed; check_signals saw to it that something is.
+        with contextlib.suppress(SignalFault):
+            for interval in signal.intervals:
+                if not isinstance(target_of(signal, interval.value, site), Keep):
+                    return True
+    return False
 
 
 def _offset(event: Event, before: KnownEvent | None, draw: Draw) -> timedelta:

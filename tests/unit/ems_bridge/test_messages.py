@@ -108,6 +108,8 @@ def test_a_release_needs_no_length():
         (b'{"schema":"df/v1/hb","counter":1}', "missing required field 'at'"),
         (b'{"schema":"df/v1/hb","counter":-1,"at":"2030-01-09T14:00:00Z"}', "int' >= 0"),
         (b'{"schema":"df/v1/hb","counter":1,"at":"2030-01-09T14:00:00"}', "timezone"),
+        (b'{"schema":"df/v1/hb","counter":1,"at":"9999-12-31T23:00:00-02:00"}', "years 1 to 9999"),
+        (b'{"schema":"df/v1/hb","counter":1,"at":"0001-01-01T00:00:00+02:00"}', "years 1 to 9999"),
         (b"\xff\xfe{}", "not UTF-8"),
         (b'{"x":' + b"[" * 60_000, "recursion"),
         (b" " * (MAX_BYTES + 1), "the limit is 65536"),

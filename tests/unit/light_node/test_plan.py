@@ -56,6 +56,20 @@ def test_a_step_without_length_is_refused():
         check([step(5, 5)])
 
 
+@pytest.mark.parametrize(
+    ("starts_at", "ends_at"),
+    [
+        (datetime(1, 1, 1, tzinfo=UTC), T0),
+        (datetime(9999, 12, 31, tzinfo=UTC), None),
+        (T0, datetime(9999, 12, 31, 23, 59, tzinfo=UTC)),
+    ],
+)
+def test_a_step_beyond_any_calendar_is_refused(starts_at, ends_at):
+    odd = msgspec.structs.replace(step(0, 10), starts_at=starts_at, ends_at=ends_at)
+    with pytest.raises(PlanFault, match="between the years"):
+        check([odd])
+
+
 def test_steps_of_different_events_may_overlap():
     check([step(0, 10), step(5, 15, event="f"), step(10, 20)])
 

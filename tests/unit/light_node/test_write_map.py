@@ -173,3 +173,21 @@ def test_whatever_scale_a_device_says_its_register_can_bear_what_is_written(scal
     (frame,) = sunspec_map(model, SUNSPEC, scale_word).limit(30_000, 60)
     assert frame.words[1] == counts
     assert all(0 <= word <= 0xFFFF for word in frame.words)
+
+
+@pytest.mark.parametrize("number", [704, 123])
+def test_a_share_below_zero_is_zero_where_a_register_knows_no_sign(number):
+    table = WriteTable(asset="i", host="h", rated_w=60_000, sunspec="limit", range=(-1e4, 6e4))
+    model = Model(number=number, address=100, length=57)
+    (frame,) = sunspec_map(model, table, 0).limit(-10_000, 60)
+    assert frame.words[1 if number == 704 else 0] == 0
+    assert all(0 <= word <= 0xFFFF for word in frame.words)
+
+
+@pytest.mark.parametrize(
+    ("watts", "rates"), [(60_000, (0x8001, 0x7FFF)), (-60_000, (0x7FFF, 0x8001))]
+)
+def test_a_scale_too_fine_for_a_signed_rate_does_not_turn_it_round(watts, rates):
+    change = WriteTable(asset="b", host="h", rated_w=60_000, sunspec="storage", follows="change")
+    forced = sunspec_map(Model(number=124, address=100, length=24), change, 0xFFFD)
+    assert forced.limit(watts, 60)[0].words[:2] == rates

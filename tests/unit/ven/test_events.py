@@ -1,5 +1,5 @@
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from light_node.local import OverrideState
 from oadr.target import Target
 from oadr.vocabulary import EventStatus, OptType, ResponseRequired
-from tests.unit.ven.makers import START, distribute, event, known, party, signal, simple
+from tests.unit.ven.makers import START, distribute, event, known, party, price, signal, simple
 from ven.config import OptSettings
 from ven.events import changed_mind, take
 
@@ -237,6 +237,51 @@ def test_an_event_that_cannot_be_kept_is_refused_and_the_others_are_not():
     odd = event("odd", market_context="http://market.example/\u00fc b")
 
     assert said(taken(odd, event())) == [("odd", "459", "optOut"), ("e", "200", "optIn")]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"starts_at": datetime(9999, 12, 31, 23, 30, tzinfo=UTC)},
+        {"starts_at": datetime(1, 1, 1, tzinfo=UTC)},
+        {"starts_at": datetime(1, 1, 1, tzinfo=UTC), "ramp_up": timedelta(hours=1)},
+        {"duration": timedelta(days=99_999_999)},
+        {"start_after": timedelta(days=99_999_999)},
+        {"recovery": timedelta.max},
+        {"duration": timedelta(0), "signals": (signal(-1, -1, lengths_s=[86_400 * 10**7] * 2),)},
+    ],
+)
+def test_an_event_beyond_any_calendar_is_refused_and_the_others_are_not(changes):
+    assert said(taken(event("odd", **changes), event())) == [
+        ("odd", "459", "optOut"),
+        ("e", "200", "optIn"),
+    ]
+
+
+YEARS = timedelta(days=800)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"length_s": YEARS.total_seconds()},
+        {"starts_at": START - YEARS, "duration": timedelta(0)},
+        {"starts_at": datetime(1970, 1, 1, tzinfo=UTC), "duration": timedelta(0)},
+    ],
+)
+def test_an_order_of_years_is_a_mistake_and_not_followed(changes):
+    result = taken(event(**changes))
+
+    assert said(result) == [("e", "459", "optOut")]
+    assert "366 days" in result.known["e"].reason
+    assert not result.known["e"].holds
+
+
+def test_a_price_may_hold_for_years_and_an_order_without_an_end_until_it_is_taken_back():
+    prices = event(length_s=YEARS.total_seconds(), signals=(price(0.3, lengths_s=[800 * 86_400]),))
+
+    assert said(taken(prices)) == [("e", "200", "optIn")]
+    assert said(taken(event(duration=timedelta(0)))) == [("e", "200", "optIn")]
 
 
 def test_the_second_of_two_equal_event_ids_is_refused():
