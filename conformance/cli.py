@@ -40,15 +40,14 @@ _VEN_ADAPTERS: Final = {
 }
 
 
-@click.group(cls=Door)
+@click.group(
+    cls=Door,
+    epilog="\b\nExample:\n"
+    "  oadr-conformance vtn --url https://vtn.example:8443 \\\n"
+    "      --cert ven.crt --key ven.key --ca ca.crt --ven-id 0042 --out results",
+)
 def main() -> None:
-    r"""Test any OpenADR 2.0b VTN or VEN against the numbered rules of the standard.
-
-    \b
-    Example:
-      oadr-conformance vtn --url https://vtn.example:8443 \\
-          --cert ven.crt --key ven.key --ca ca.crt --ven-id 0042 --out results
-    """
+    """Test any OpenADR 2.0b VTN or VEN against the numbered rules of the standard."""
 
 
 def _running(command: Callable[..., None]) -> Callable[..., None]:
@@ -100,7 +99,12 @@ def _running(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@main.command("vtn")
+@main.command(
+    "vtn",
+    epilog="\b\nExample:\n"
+    "  oadr-conformance vtn --url https://127.0.0.1:8443 --cert ven.crt --key ven.key \\\n"
+    "      --ca ca.crt --adapter ours --set config=vtn.toml --only N1_ --scale 0.1",
+)
 @click.option("--url", required=True, help="https://host:port of the VTN.")
 @click.option("--ven-id", default="", help="The venID that the VTN's operator allocated.")
 @click.option("--push-listen", default="", metavar="HOST:PORT", help="Test push; listen here.")
@@ -135,13 +139,7 @@ def test_vtn(
     scale: float,
     **told: Any,
 ) -> None:
-    r"""Test a VTN: the harness is the VEN.
-
-    \b
-    Example:
-      oadr-conformance vtn --url https://127.0.0.1:8443 --cert ven.crt --key ven.key \\
-          --ca ca.crt --adapter ours --set config=vtn.toml --only N1_ --scale 0.1
-    """
+    """Test a VTN: the harness is the VEN."""
     configure_logs(verbose=told["verbose"])
     prepared: VtnAdapter = load(adapter, _VTN_ADAPTERS, _settings(settings))
     setup = VtnSetUp(
@@ -167,7 +165,12 @@ def test_vtn(
     )
 
 
-@main.command("ven")
+@main.command(
+    "ven",
+    epilog="\b\nExample:\n"
+    "  oadr-conformance ven --listen 0.0.0.0:8443 --url https://harness.example:8443 \\\n"
+    "      --cert vtn.crt --key vtn.key --ca ca.crt --out results",
+)
 @click.option("--listen", default="127.0.0.1:0", show_default=True, metavar="HOST:PORT")
 @click.option("--url", default="", help="How the VEN reaches the harness.")
 @click.option(
@@ -203,13 +206,7 @@ def test_ven(
     scale: float,
     **told: Any,
 ) -> None:
-    r"""Test a VEN: the harness is the VTN.
-
-    \b
-    Example:
-      oadr-conformance ven --listen 0.0.0.0:8443 --url https://harness.example:8443 \\
-          --cert vtn.crt --key vtn.key --ca ca.crt --out results
-    """
+    """Test a VEN: the harness is the VTN."""
     configure_logs(verbose=told["verbose"])
     host, _, port = listen.rpartition(":")
     if not host or not port.isdigit():
@@ -278,15 +275,10 @@ async def _until_stopped(run: Coroutine[Any, Any, list[Result]]) -> list[Result]
         raise SetUpFault("The run was stopped before its end; there is no result.") from None
 
 
-@main.command("list")
+@main.command("list", epilog="\b\nExample:\n  oadr-conformance list | grep E1_")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 def list_tests(*, as_json: bool) -> None:
-    r"""List all tests with the rules they pin.
-
-    \b
-    Example:
-      oadr-conformance list | grep E1_
-    """
+    """List all tests with the rules they pin."""
     tests = [*VTN_TESTS.values(), *VEN_TESTS.values()]
     if as_json:
         show_json([{"name": test.name, "title": test.title, "rules": test.rules} for test in tests])
@@ -295,15 +287,12 @@ def list_tests(*, as_json: bool) -> None:
         show(f"{test.name:<28} {test.title}  [{', '.join(map(str, test.rules))}]")
 
 
-@main.command("compare")
+@main.command(
+    "compare", epilog="\b\nExample:\n  oadr-conformance compare out/vtn.json out/peer-vtn.json"
+)
 @click.argument("results", nargs=-1, required=True, type=FILE)
 def compare(*, results: tuple[Path, ...]) -> None:
-    r"""Print results (JSON files) side by side, as Markdown.
-
-    \b
-    Example:
-      oadr-conformance compare out/vtn.json out/peer-vtn.json
-    """
+    """Print results (JSON files) side by side, as Markdown."""
     show(side_by_side.compared([_loaded(path) for path in results]))
 
 

@@ -22,6 +22,14 @@ def test_the_list_names_every_test_with_its_rules():
     assert "E1_1020_TH_VTN" in said.stdout
 
 
+@pytest.mark.parametrize("words", [[], ["vtn"], ["ven"], ["list"], ["compare"]])
+def test_the_help_ends_with_an_example_as_it_is_typed(words):
+    example = say(*words, "--help").stdout.partition("\n  Example:\n")[2]
+
+    assert example.startswith("    oadr-conformance ")
+    assert all(line.endswith(" \\") for line in example.splitlines()[:-1])
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
