@@ -25,9 +25,10 @@ from rich.table import Table
 from bench import gauge, honesty, messages
 from bench.conversation import introduce
 from bench.load import Connection, Reply, flat_out, open_all, post
-from bench.servers import Ours, free_port
+from bench.servers import Ours
 from bench.stage import Site, Stage
 from chaos.postgres import PostgresCluster
+from demo.ports import free_port
 from doorway import Door
 from oadr.poll import Response
 from oadr.report import UpdatedReport

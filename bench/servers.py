@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from bench import gauge
 from bench.errors import BenchFault
 from bench.load import Connection
 from bench.stage import Site, Stage
+from demo.ports import free_port
 from vtn import config
 from vtn.operator_client import OperatorClient
 from vtn.orders import EventOrder, SignalOrder
@@ -35,13 +35,6 @@ BIN = Path(sys.executable).parent
 CONTEXT = "http://market.example/bench"
 MEASURING = ".measuring"
 """While a file of this suffix stands beside it, bench.profiled fills a profile."""
-
-
-def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment() -> dict[str, str]:

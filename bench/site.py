@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from bench.errors import BenchFault
-from bench.servers import BIN, Ours, Program, free_port
+from bench.servers import BIN, Ours, Program
 from bench.stage import Site
+from demo.ports import free_port
 from demo.story import find_mosquitto
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from chaos.errors import SetUpFault
-from chaos.program import free_port
+from demo.ports import free_port
 
 START_S = 15.0
 

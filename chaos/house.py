@@ -20,10 +20,11 @@ import msgspec
 from certs.authority import Authority, SiteRole
 from chaos.brokers import ACL, RunningBroker, start_mosquitto
 from chaos.muting import MutableLine
-from chaos.program import Program, command, free_port, last_words, wait_for
+from chaos.program import Program, command, last_words, wait_for
 from chaos.proxy import FaultProxy
 from chaos.utility import CONTEXT, vtn_toml
 from demo.load_series import AFTERNOON, ClockShift
+from demo.ports import free_port
 from light_node.local import LocalClient, Readings
 from vtn import config, records
 from vtn.errors import NoAnswer, RefusedByVtn

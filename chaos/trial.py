@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chaos.postgres import PostgresCluster
-from chaos.program import free_port
 from chaos.verdict import Outcome
+from demo.ports import free_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

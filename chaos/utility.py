@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from certs.authority import Authority, Issued
-from chaos.program import Program, command, free_port, last_words, wait_for
+from chaos.program import Program, command, last_words, wait_for
+from demo.ports import free_port
 from vtn import config, records
 from vtn.errors import NoAnswer, RefusedByVtn
 from vtn.operations.bodies import NewMarketContext, NewVen

@@ -4,7 +4,6 @@
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -104,14 +103,6 @@ async def run(command: Sequence[str]) -> str:
         sentence = said[-1].removeprefix("error: ") if said else "it said nothing"
         raise DemoFault(f"`{' '.join(command)}` failed: {sentence}")
     return out.decode()
-
-
-def free_port() -> int:
-    """A TCP port on loopback that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def _end(actor: Actor) -> None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certs.authority import Authority
-from demo.cast import free_port
 from demo.load_series import ClockShift
+from demo.ports import free_port
 
 VTN_ID = "DEMO-VTN"
 VEN_ID = "demo-site"

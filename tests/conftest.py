@@ -2,7 +2,6 @@
 
 import gc
 import os
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,10 +11,9 @@ from hypothesis import HealthCheck, settings
 
 from certs.authority import Authority
 from chaos.postgres import PostgresCluster, PostgresMissing
+from demo.ports import free_port
 
 UNIT = Path(__file__).parent / "unit"
-
-_Socket = socket.socket  # as it is before it is forbidden: finding a free port speaks to nobody
 
 # A run in CI is the same every time; on a developer's machine each run tries new examples, and
 # EXAMPLES=1000 make unit tries more of them.
@@ -85,23 +83,17 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    return _free_port()
-
-
-def _free_port() -> int:
-    with _Socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture(name="free_port")
+def a_free_port() -> int:
+    """A TCP port of 127.0.0.1 that is free, and given to no other test."""
+    return free_port()
 
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresCluster]:
     """One PostgreSQL server for the run. A machine without it fails the test and says why."""
     try:
-        cluster = PostgresCluster(_free_port())
+        cluster = PostgresCluster(free_port())
     except PostgresMissing as missing:
         pytest.fail(str(missing))
     try:

@@ -20,9 +20,10 @@ from bench.load import flat_out, open_all, post
 from bench.plan import Run
 from bench.ratios import Row, at_least, at_most, over
 from bench.rounds import CpuPer, Figure, interleaved
-from bench.servers import Openleadr, Ours, Server, free_port
+from bench.servers import Openleadr, Ours, Server
 from bench.stage import Site
 from chaos.postgres import PostgresCluster
+from demo.ports import free_port
 from vtn.views import Measurements
 
 LANES = 32

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from bench.window import WAIT_MS
-from tests.conftest import _free_port
+from demo.ports import free_port
 from tests.story.vtn.provider import CLIENT, SECRET, providing
 
 VTN = Path(sys.executable).with_name("vtn")
@@ -28,7 +28,7 @@ def provider():
 @pytest.fixture
 def console(tmp_path, authority, provider):
     """The address of a console whose operators log in at the provider."""
-    port, ecc = _free_port(), authority.folder / "vtn-ecc"
+    port, ecc = free_port(), authority.folder / "vtn-ecc"
     (tmp_path / "oidc.secret").write_text(SECRET)
     config = tmp_path / "vtn.toml"
     config.write_text(
@@ -37,7 +37,7 @@ def console(tmp_path, authority, provider):
 id = "vtn"
 [openadr]
 host = "127.0.0.1"
-port = {_free_port()}
+port = {free_port()}
 client_ca = "{authority.ven_trust}"
 certificates = [{{ cert = "{ecc}.crt", key = "{ecc}.key" }}]
 [operator]

@@ -11,9 +11,10 @@ import pytest
 
 from certs.authority import SiteRole
 from chaos.brokers import ACL, start_mosquitto
-from chaos.program import Program, command, free_port, wait_for
+from chaos.program import Program, command, wait_for
 from chaos.utility import Utility
 from demo.load_series import AFTERNOON, ClockShift
+from demo.ports import free_port
 from tests.packaging.picture import Picture
 from vtn import config, records
 from vtn.operator_client import OperatorClient

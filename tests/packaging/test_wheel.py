@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from chaos.program import Program, free_port, last_words, wait_for
+from chaos.program import Program, last_words, wait_for
+from demo.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from chaos.brokers import start_mosquitto
-from chaos.program import free_port
+from demo.ports import free_port
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.link import Outgoing
 from ems_bridge.plant import SimulatedPlant

@@ -19,12 +19,12 @@ from certs.authority import Authority
 from certs.errors import AuthorityFault
 from certs.issuing import Issuer, read_request
 from certs.sheet import made_code, write_sheet
+from demo.ports import free_port
 from doorway.invitation import read_invitation
 from oadr.fingerprint import sha256
 from oadr.registration import CreatePartyRegistration
 from oadr.signature import Signer
 from oadr.vocabulary import ServiceName
-from tests.conftest import _free_port
 from tests.story.pretend_node import PretendNode
 from tests.story.vtn.utility import Speaker, Utility, settings
 from ven import agent, config, control
@@ -473,7 +473,7 @@ async def test_more_than_a_few_connections_of_one_address_are_closed_at_once(hou
 async def test_who_enrols_at_one_worker_is_known_to_all(pki, tmp_path, postgres):
     name, _ = postgres.fresh()
     url = postgres.tcp_url(name).replace("+asyncpg", "")
-    port, operator_port, enrolment_port = _free_port(), _free_port(), _free_port()
+    port, operator_port, enrolment_port = free_port(), free_port(), free_port()
     stem, authority = pki.folder / "vtn-ecc", pki.folder / "enrolment-ca"
     settings_file = tmp_path / "vtn.toml"
     settings_file.write_text(f"""

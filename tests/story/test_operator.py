@@ -20,6 +20,7 @@ import pytest
 
 import oadr
 from certs.authority import Authority, Issued
+from demo.ports import free_port
 from oadr.columns import Column, Intervals
 from oadr.event import CreatedEvent, EventResponse, RequestEvent
 from oadr.registration import CreatePartyRegistration
@@ -33,7 +34,6 @@ from oadr.report import (
 )
 from oadr.units import power
 from oadr.vocabulary import OptType
-from tests.conftest import _free_port
 
 VTN = Path(sys.executable).with_name("vtn")
 CONTEXT = "http://demandflex.example/peak"
@@ -47,7 +47,7 @@ class Place:
         self.folder = folder
         self.authority = authority
         self.config = folder / "vtn.toml"
-        self.openadr_port, self.operator_port = _free_port(), _free_port()
+        self.openadr_port, self.operator_port = free_port(), free_port()
         ecc, rsa = authority.folder / "vtn-ecc", authority.folder / "vtn-rsa"
         self.config.write_text(
             f"""

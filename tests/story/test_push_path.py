@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from chaos.house import House
-from tests.conftest import _free_port
+from demo.ports import free_port
 
 SIGNED = """
 [signature]
@@ -18,7 +18,7 @@ vtn_certificates = ["certs/vtn-ecc.crt", "certs/vtn-rsa.crt"]
 
 @pytest.fixture
 def house(tmp_path: Path, push: bool, signed: bool) -> Iterator[House]:
-    port = _free_port()
+    port = free_port()
     pushed = f"""
 [push]
 listen_host = "127.0.0.1"

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from chaos.program import Program, command, free_port
+from chaos.program import Program, command
+from demo.ports import free_port
 
 VEN = """
 [ven]

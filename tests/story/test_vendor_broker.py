@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from chaos.brokers import ACL, RunningBroker
-from chaos.program import free_port
+from demo.ports import free_port
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import BrokerUnreachable, NotDelivered
 from ems_bridge.link import Outgoing

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaos.brokers import start_mosquitto
-from chaos.program import free_port
+from demo.ports import free_port
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.settings import Settings
 from ems_bridge.trial.play import Result, Trial, play

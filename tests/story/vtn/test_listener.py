@@ -18,12 +18,12 @@ from structlog.testing import capture_logs
 
 import oadr
 from certs import Authority
+from demo.ports import free_port
 from oadr.endpoints import path
 from oadr.event import DistributeEvent
 from oadr.poll import Poll
 from oadr.report import RegisterReport
 from oadr.vocabulary import ServiceName
-from tests.conftest import _free_port
 from tests.story.vtn.served import NAMES, XML, Wired, serving
 from tests.story.vtn.test_push import until
 from tests.unit.oadr.test_signature import of_version_14
@@ -360,7 +360,7 @@ async def test_a_ven_goes_its_way_through_a_real_nginx(tmp_path, clock, authorit
     """What a VEN itself puts into the header is overwritten there."""
     nginx = shutil.which("nginx", path="/usr/sbin:/usr/bin:/sbin:/bin")
     assert nginx, "nginx is missing: run scripts/packages"
-    port = _free_port()
+    port = free_port()
     conf = tmp_path / "nginx.conf"
     conf.write_text(NGINX.format(folder=tmp_path, port=port, pki=authority.folder))
     proxy = {"socket": tmp_path / "vtn.sock", "header": "X-SSL-Client-Cert"}

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from structlog.testing import capture_logs
 
 import oadr
+from demo.ports import free_port
 from oadr.event import CreatedEvent, DistributeEvent, EventResponse
 from oadr.poll import Poll, Response
 from oadr.registration import (
@@ -79,13 +80,18 @@ class PushVen(Speaker):
         )
         return Answer(answer.status, answer.body)
 
-    async def listen(self, port=0):
+    async def listen(self, port=None):
+        """At `port`, or one that stays free when this is hung up and listened at again."""
         app = web.Application()
         app.router.add_post("/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(
-            self._runner, "127.0.0.1", port, ssl_context=self._tls, reuse_address=True
+            self._runner,
+            "127.0.0.1",
+            port or free_port(),
+            ssl_context=self._tls,
+            reuse_address=True,
         )
         await site.start()
         self.port = self._runner.addresses[0][1]

@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import pytest
 
 import oadr
+from demo.ports import free_port
 from oadr.endpoints import path
 from oadr.event import DistributeEvent
 from oadr.poll import Poll, Response
@@ -28,7 +29,6 @@ from oadr.report import RegisteredReport, RegisterReport
 from oadr.response import EiResponse
 from oadr.signature import Signer
 from oadr.vocabulary import ServiceName
-from tests.conftest import _free_port
 from tests.story.vtn.test_push import PushVen, until
 from tests.story.vtn.utility import CONTEXT, Speaker, values
 from vtn.gateway import Answer
@@ -64,7 +64,7 @@ class Served:
         self.folder, self.authority, self.cluster = folder, authority, cluster
         self.clock = SimpleNamespace(now=lambda: datetime.now(UTC))
         self.database, _ = cluster.fresh()
-        self.port, self.operator_port = _free_port(), _free_port()
+        self.port, self.operator_port = free_port(), free_port()
         ecc = authority.folder / "vtn-ecc"
         url = cluster.tcp_url(self.database).replace("+asyncpg", "")
         self.config = folder / "vtn.toml"
