@@ -122,8 +122,8 @@ async def _measure(run: Run, modules: list[str], console: Console) -> list[str]:
     """Each module in turn; the sentences of those that failed."""
     task = asyncio.current_task()
     assert task is not None
-    # so that what was started is ended, too
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM):  # so that what was started is ended, too
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     failed = []
     for name in modules:
         module = importlib.import_module(f"bench.goals.{name}")
