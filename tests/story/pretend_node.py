@@ -47,10 +47,13 @@ class PretendNode:
         await self.server.__aexit__(None, None, None)
 
     async def _tick(self):
+        """A reading for each second, also where the machine let one pass."""
+        taken = int(datetime.now(UTC).timestamp())
         while True:
             now_s = datetime.now(UTC).timestamp()
             await asyncio.sleep(1 - now_s % 1)
-            self.add(int(datetime.now(UTC).timestamp()))
+            for second in range(taken + 1, int(datetime.now(UTC).timestamp()) + 1):
+                self.add(taken := second)
             async with self.taken:
                 self.taken.notify_all()
 

@@ -84,7 +84,7 @@ class ScriptedVtn:
     def of(self, kind):
         return [message for message in self.received if isinstance(message, kind)]
 
-    async def until(self, holds, within_s=20):
+    async def until(self, holds, within_s=60):
         """Wait until `holds()` is true; looked at after each message and every 50 ms."""
         deadline = asyncio.get_running_loop().time() + within_s
         while not (found := holds()):
@@ -154,6 +154,21 @@ class ScriptedVtn:
     def publish(self, *events):
         self.events = list(events)
         self.queue.append(self.distribute())
+
+    async def whole(self, since=None):
+        """The seconds of the readings reported so far, once none between them is missing.
+
+        One that is under way is not missing: what is new goes ahead of what waits. With `since`
+        there is one of a later second among them.
+        """
+
+        def without_gap():
+            seconds = sorted(self.reported("usage", "power"))
+            if not seconds or (since is not None and seconds[-1] <= since):
+                return None
+            return seconds if seconds[-1] - seconds[0] + 1 == len(seconds) else None
+
+        return await self.until(without_gap)
 
     # --- what has been said ----------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ rated_w = 200000
 
     async def stop(self, number=signal.SIGTERM):
         self.process.send_signal(number)
-        status = await asyncio.wait_for(self.process.wait(), 15)
+        status = await asyncio.wait_for(self.process.wait(), 60)
         self.process = None
         return status
 
@@ -124,7 +124,7 @@ rated_w = 200000
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-        out, err = await asyncio.wait_for(process.communicate(), 30)
+        out, err = await asyncio.wait_for(process.communicate(), 60)
         return process.returncode, out.decode(), err.decode()
 
     def log(self):
@@ -225,9 +225,8 @@ async def test_from_registration_to_the_final_curtailment(site, vtn):
     said = vtn.reported("usage", "power")
     assert said
     assert all(taken[at] == pytest.approx(value) for at, (value, _) in said.items())
-    seconds = sorted(said)
-    assert seconds == list(range(seconds[0], seconds[-1] + 1))  # not one is missing
-    assert vtn.reported("status", "status")
+    await vtn.whole()
+    await vtn.until(lambda: vtn.reported("status", "status"))
 
     assert await site.stop() == 0
 
@@ -255,11 +254,8 @@ async def test_a_vtn_that_is_gone_for_a_while_loses_nothing(site, vtn):
     await vtn.until(lambda: 503 in vtn.received)
     vtn.status = 200
     back = now().timestamp()
-    await vtn.until(lambda: max(vtn.reported("usage", "power")) > back + 1)
+    await vtn.whole(since=back + 1)
 
-    said = vtn.reported("usage", "power")
-    seconds = sorted(said)
-    assert seconds == list(range(seconds[0], seconds[-1] + 1))
     assert vtn.registrations == 1
 
 
@@ -304,9 +300,7 @@ async def test_a_restart_in_the_middle_keeps_the_plan_and_answers_nothing_twice(
     assert vtn.registrations == 1
     assert len(vtn.of(RegisterReport)) == 1
     back = now().timestamp()
-    await vtn.until(lambda: max(vtn.reported("usage", "power")) > back)
-    seconds = sorted(vtn.reported("usage", "power"))
-    assert seconds == list(range(seconds[0], seconds[-1] + 1))
+    await vtn.whole(since=back)
 
 
 async def test_an_override_at_the_building_opts_out_at_once(site, vtn):
@@ -479,10 +473,9 @@ async def test_requests_are_created_answered_and_cancelled(site, vtn):
     )
     (cancelled,) = await vtn.until(lambda: vtn.of(CanceledReport))
     assert cancelled.response.response_code == "200"
-    await asyncio.sleep(1.5)
-    after = len(vtn.of(UpdateReport))
-    await asyncio.sleep(1.5)
-    assert after == len(vtn.of(UpdateReport))
+    told = len(vtn.of(UpdateReport))
+    await asyncio.sleep(3)
+    assert len(vtn.of(UpdateReport)) <= told + 1  # the one that was to follow
     vtn.queue.append(CancelReport(request_id="q-5", report_request_ids=("endless",)))
     await vtn.until(lambda: len(vtn.of(CanceledReport)) == 2)
     assert vtn.of(CanceledReport)[-1].response.response_code == "452"
@@ -528,8 +521,7 @@ async def test_a_forgotten_report_request_has_the_reports_registered_anew(site, 
     )
 
     assert refused
-    seconds = sorted(vtn.reported("usage", "power"))
-    assert seconds == list(range(seconds[0], seconds[-1] + 1))
+    await vtn.whole()
 
 
 async def test_the_vtns_own_reports_are_acknowledged(site, vtn):

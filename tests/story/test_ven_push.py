@@ -106,7 +106,7 @@ class PushSite(Site):
         )
 
     async def port(self):
-        deadline = asyncio.get_running_loop().time() + 20
+        deadline = asyncio.get_running_loop().time() + 60
         while not (
             ports := [each["port"] for each in self.log() if each["event"] == "push_listening"]
         ):
