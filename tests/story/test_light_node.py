@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from chaos.brokers import start_mosquitto
+from demo.ports import free_port
 from ems_bridge import BrokerSettings, Topics
 from ems_bridge.reference_app import ReferenceApp
 from ems_bridge.reference_ems import PlantState, ReferenceEms
@@ -22,7 +23,7 @@ from light_node.profile import load_profile
 from light_node.ring import Ring
 from light_node.simulator import SimulatedMeter
 
-WAIT_S = 30.0
+WAIT_S = 60.0
 INTERVAL_S = 0.25
 PROGRAM = [sys.executable, "-c", "from light_node.cli import main; main()"]
 
@@ -40,6 +41,7 @@ class Building:
         self.meter = SimulatedMeter(
             load_profile("sdm630"),
             lambda: {"active_power": self.load(), "energy_import": 5_000_000.0},
+            port=free_port(),
         )
         self.load = lambda: self.watts
         self.node = None
@@ -131,6 +133,21 @@ async def collect(client, count, *, after=0):
     return rows
 
 
+async def collect_good(client, count, *, after=0):
+    """Readings from `after` on, until so many of them are good.
+
+    On a machine that is held up some are late or miss their tick, and say so.
+    """
+    rows = []
+    while sum(quality == "good" for *_, quality in rows) < count:
+        rows += await collect(client, 1, after=rows[-1][0] if rows else after)
+    return rows
+
+
+def flags_of(rows):
+    return {flag for *_, quality in rows for flag in quality.split("+")}
+
+
 async def until(condition, what):
     deadline = time.monotonic() + WAIT_S
     while not await condition():
@@ -157,12 +174,13 @@ def step(seconds, *, watts=-40_000.0, event="event-1", ramp=None):
 async def test_readings_lie_on_the_grid_and_are_taken_in_time(building):
     await building.start()
     async with LocalClient(building.socket) as client:
-        rows = await collect(client, 20)
+        rows = await collect_good(client, 20)
     assert await building.end(signal.SIGTERM) == 0
 
     ticks = [at / INTERVAL_S for _, at, _, _ in rows]
     assert ticks == list(range(int(ticks[0]), int(ticks[0]) + len(ticks)))
-    assert {(watts, quality) for _, _, watts, quality in rows} == {(100_000.0, "good")}
+    assert {watts for _, _, watts, _ in rows} - {None} == {100_000.0}
+    assert flags_of(rows) <= {"good", "late", "missed", "comm"}
     with contextlib.closing(sqlite3.connect(building.folder / "ring.db")) as db:
         late_ms = sorted(row[0] for row in db.execute("SELECT start_error_us / 1000 FROM reading"))
     # An idle machine stays below 5 ms; this bound only tells a grid from a drift.
@@ -181,20 +199,16 @@ async def test_a_silent_meter_leaves_gaps_that_say_so_and_is_back_by_itself(buil
         assert status.meters[0].last_watts == 100_000.0
 
         building.meter.silent = False
-        rows = await collect(client, 8, after=gaps[-1][0])
+        rows = await collect_good(client, 4, after=gaps[-1][0])
 
     everything = [*before, *gaps, *rows]
     ticks = [round(at / INTERVAL_S) for _, at, _, _ in everything]
     assert ticks == list(range(ticks[0], ticks[0] + len(ticks)))
-    silent = [(watts, quality) for _, _, watts, quality in everything if quality != "good"]
-    assert len(silent) >= 6
-    assert all(watts is None for watts, _ in silent)
-    assert {flag for _, quality in silent for flag in quality.split("+")} <= {
-        "comm",
-        "late",
-        "missed",
-    }
-    assert everything[-1][3] == "good"
+    silent = [row for row in everything if row[2] is None]
+    assert len([row for row in gaps if row in silent]) >= 6
+    assert all(flags_of([row]) & {"comm", "missed"} for row in silent)
+    assert {watts for _, _, watts, _ in everything} == {None, 100_000.0}
+    assert flags_of(everything) <= {"good", "comm", "late", "missed"}
 
 
 async def test_a_meter_that_loses_its_power_is_back_when_it_has_it_again(building):
@@ -296,7 +310,7 @@ def begin_ems(broker, plant):
 
 
 @contextlib.asynccontextmanager
-async def site_with_ems(building, *, guard=""):
+async def site_with_ems(building, *, guard="", interval_s=INTERVAL_S):
     """A broker, an EMS that obeys, and the node: yields (broker, plant, client)."""
     broker = start_mosquitto(building.folder)
     building.configure(
@@ -308,7 +322,8 @@ ems = "bms"
 [guard]
 refresh_s = 2
 {guard}
-"""
+""",
+        interval_s=interval_s,
     )
     plant = Plant()
     building.load = lambda: plant.state.load_w
@@ -341,30 +356,44 @@ async def lease_obeyed(client, *, after=0):
 async def test_an_event_reaches_the_ems_and_its_curtailment_is_verified(building, tmp_path):
     taken = await building.ask("history", "import", str(history(tmp_path / "earlier.csv")))
     assert taken.returncode == 0, taken.stderr
-    async with site_with_ems(building, guard="max_reduction_w = 30000") as (_, _, client):
-        await collect(client, 8)
+    guard = "max_reduction_w = 30000"
+    async with site_with_ems(building, guard=guard, interval_s=1.0) as (_, plant, client):
+        await collect(client, 2)
 
         # The installer's limit lets 30 of the 40 kW through.
-        await client.put_plan(1, (step(6, ramp=200_000.0),))
+        order = step(12, ramp=200_000.0)
+        await client.put_plan(1, (order,))
 
         lease = await lease_obeyed(client)
         assert (lease.delta_w, lease.event_id) == (-30_000.0, "event-1")
+
+        async def is_reduced():
+            return plant.state.reduction_w == 30_000
+
+        await until(is_reduced, "the load reduced")
+        reduced_at = now()
 
         async def is_over():
             return (await client.curtailment("event-1")).final
 
         await until(is_over, "the end of the event")
         result = await client.curtailment("event-1")
-        assert (await client.status()).lease is None
+
+        async def is_let_go():
+            return (await client.status()).lease is None
+
+        await until(is_let_go, "the end of the lease")
 
     assert result.baseline_method.startswith("high 5 of 10")
     assert result.ordered_w == 40_000
-    assert 20_000 < result.delivered_w <= 30_100
+    # Of 12 readings one may be lost to the way down, and one to the way up.
+    least_w = 30_000 * ((order.ends_at - reduced_at).total_seconds() - 2) / 12
+    assert least_w < result.delivered_w <= 30_100
     assert result.fraction == pytest.approx(result.delivered_w / 40_000)
-    assert result.samples_expected == pytest.approx(24, abs=1)
+    assert result.samples_expected == pytest.approx(12, abs=1)
     assert result.samples_received == result.samples_expected
     assert result.setpoint_acknowledged
-    assert [watts for _, watts in result.baseline] == [100_000.0]
+    assert {watts for _, watts in result.baseline} == {100_000.0}
 
 
 async def test_a_broker_killed_in_the_middle_of_an_event_is_told_again(building):
