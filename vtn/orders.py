@@ -33,7 +33,7 @@ from oadr.target import Target
 from oadr.vocabulary import EventStatus, ResponseRequired, SignalType
 from vtn.errors import InvalidEvent, InvalidReportRequest
 from vtn.quantities import MEASURES, measure, scaled
-from vtn.spoken_times import duration, instant, span, whole_second
+from vtn.spoken_times import duration, instant, not_endless, not_far, span, whole_second
 
 MOST: Final = 1e12
 """No value is larger than this: a terawatt is more than any VEN has."""
@@ -257,7 +257,7 @@ def report_request(order: ReportOrder, *, now: datetime) -> ReportRequest:
         granularity=span(order.granularity, "granularity") or timedelta(0),
         report_back=back,
         interval=ReportInterval(
-            starts_at=instant(order.start, now=now, past=True),
+            starts_at=not_far(instant(order.start, now=now, past=True), now=now),
             duration=duration(order.duration, what="duration"),
         )
         if back or not metadata
@@ -289,7 +289,7 @@ def _signals(
     if stated is None:
         if not lengths and not any(order.intervals for order in orders):
             raise InvalidEvent("How long is the event? Give a duration like 30m, or open.")
-        stated = lengths[0] if lengths else timedelta(0)
+        stated = not_endless(lengths[0], what="interval") if lengths else timedelta(0)
     signals = tuple(_signal(order, number, stated) for number, order in enumerate(orders))
     return signals, stated
 
@@ -384,14 +384,16 @@ def _baseline(
     if unit is None or unit.unit is None:
         raise InvalidEvent("baseline: say its unit, like kW.")
     steps = [(duration(part.duration, what="baseline"), part.value) for part in order.intervals]
+    if order.start:
+        starts_at = not_far(instant(order.start, now=now, past=True), now=now, what="baseline")
     if not steps or not all(length for length, _ in steps):
         raise InvalidEvent("baseline: give at least one interval, each with a duration like 15m.")
     return Baseline(
         baseline_id=order.name,
         baseline_name=order.name,
         # A baseline may lie in the past: yesterday's is what the standard's own example sends.
-        starts_at=instant(order.start, now=now, past=True) if order.start else starts_at,
-        duration=sum((length for length, _ in steps), timedelta(0)),
+        starts_at=starts_at,
+        duration=not_endless(sum((length for length, _ in steps), timedelta(0)), what="baseline"),
         intervals=_intervals(steps, unit.factor),
         resource_ids=order.resources,
         unit=unit.unit,

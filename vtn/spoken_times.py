@@ -16,6 +16,8 @@ _RELATIVE = re.compile(r"(?:now)?\s*(?P<sign>[+-])\s*(?P<away>[^\s+-]\S*)")
 OPEN: Final = ("open", "until-cancelled")
 _FARTHEST: Final = timedelta(days=3 * 366)
 _LONGEST: Final = timedelta(days=366)
+_LONGER_S: Final = 400 * 24 * 3600
+"""Stands for whatever is longer than _LONGEST: a timedelta holds no more than 2.7 million years."""
 
 
 def duration(text: str, *, what: str) -> timedelta:
@@ -29,7 +31,8 @@ def duration(text: str, *, what: str) -> timedelta:
     length: timedelta | None = None
     if (match := _LENGTH.fullmatch(text)) and text:
         days, hours, minutes, seconds = (int((part or "0")[:10]) for part in match.groups())
-        length = timedelta(seconds=((days * 24 + hours) * 60 + minutes) * 60 + seconds)
+        whole_s = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+        length = timedelta(seconds=min(whole_s, _LONGER_S))
     elif text[:1] == "P":
         try:
             length = read_duration(text)
@@ -42,11 +45,20 @@ def duration(text: str, *, what: str) -> timedelta:
     return length
 
 
+def not_endless(length: timedelta, *, what: str) -> timedelta:
+    """The same length, of several parts that are long enough each. Raises InvalidEvent."""
+    if length > _LONGEST:
+        raise InvalidEvent(
+            f"{what}: {length.days} days in all are more than a year; that is hardly meant."
+        )
+    return length
+
+
 def instant(text: str, *, now: datetime, past: bool = False, what: str = "start") -> datetime:
     """`now`, `now+10m`, `+30s`, `2030-01-09T15:00+01:00` -> aware UTC, whole seconds.
 
     With `past` also `now-1h`. Raises InvalidEvent for what cannot be read, has no zone, or (unless
-    `past`) is over.
+    `past`) is over or years away.
     """
     text = text.strip()
     soon = whole_second(now) if past else whole_second(now + timedelta(seconds=1)) + START_MARGIN
@@ -78,7 +90,12 @@ def instant(text: str, *, now: datetime, past: bool = False, what: str = "start"
             f"{what}: {at:%Y-%m-%dT%H:%M:%SZ} is in the past (it is {now:%H:%M:%S} UTC); "
             "give a time to come."
         )
-    if not past and at > now + _FARTHEST:
+    return at if past else not_far(at, now=now, what=what)
+
+
+def not_far(at: datetime, *, now: datetime, what: str = "start") -> datetime:
+    """The same instant: what is added to it stays within the calendar. Raises InvalidEvent."""
+    if at > now + _FARTHEST:
         raise InvalidEvent(f"{what}: {at:%Y-%m-%d} is years away; that is hardly meant.")
     return at
 

@@ -237,7 +237,18 @@ def _instant(form: Form, name: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
         raise InvalidEvent(
             f"{name}: '{text}' is not a time; write it like 2030-01-09T14:00."
         ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=zone)).astimezone(UTC)
+    there = at if at.tzinfo else at.replace(tzinfo=zone)
+    try:
+        found = there.astimezone(UTC)
+        is_there = found.astimezone(there.tzinfo).replace(tzinfo=None) == at.replace(tzinfo=None)
+    except OverflowError:
+        raise InvalidEvent(f"{name}: '{text}' is outside the calendar.") from None
+    if not is_there:
+        raise InvalidEvent(
+            f"{name}: there is no '{text}' in {zone.key}, where the clock is put forward then; "
+            "choose another time."
+        )
+    return found
 
 
 def _said(at: datetime | None) -> str:

@@ -149,9 +149,12 @@ async def show_calendar(shell: ShellHere, desk: DeskHere, month: FromQuery[str] 
 
 def _month(text: str, now: datetime) -> date:
     try:
-        return date.fromisoformat(f"{text}-01")
+        first = date.fromisoformat(f"{text}-01")
     except ValueError:
-        return now.date().replace(day=1)
+        first = date.max
+    # A page shows days of the months beside it, which the first and the last year do not have.
+    known = date.min.year < first.year < date.max.year
+    return first if known else now.date().replace(day=1)
 
 
 # --- what is done to an event ---------------------------------------------------------------------
@@ -188,7 +191,7 @@ async def end(
 ) -> Template | Redirect:
     form = await shell.form()
     try:
-        record = await desk.end_event(event_id, by=by)
+        record = await desk.end_event(event_id, expected_modification=expected_of(form), by=by)
     except VtnError as refusal:
         form.refuse(str(refusal))
         status = status_of(refusal)

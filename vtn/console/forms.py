@@ -2,9 +2,6 @@
 """A form as it came from a browser: what was typed is kept, and what is wrong stands beside it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
-
-_MOST_CHARACTERS: Final = 10_000
 
 
 class Form:
@@ -20,9 +17,12 @@ class Form:
         return cls({name: [value] for name, value in values.items()})
 
     def get(self, name: str, otherwise: str = "") -> str:
-        """What was typed, without the blanks around it; the last where there are several."""
+        """What was typed, without the blanks around it; the last where there are several.
+
+        However long it is: of a list that was cut short the rest would be taken as left out.
+        """
         several = self._values.get(name)
-        return several[-1].strip()[:_MOST_CHARACTERS] if several else otherwise
+        return several[-1].strip() if several else otherwise
 
     def all(self, name: str) -> list[str]:
         """Every value of a field, as of check boxes; empty ones left out."""

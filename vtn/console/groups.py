@@ -41,7 +41,8 @@ async def add_group(shell: ShellHere, desk: DeskHere, by: By) -> Template | Redi
     form = await shell.form()
     group_id = form.get("group_id")
     try:
-        await desk.add_group(group_id, form.get("name") or group_id, ven_ids=_named(form), by=by)
+        name = form.get("name") or group_id
+        await desk.add_group(group_id, name, ven_ids=form.words("vens"), by=by)
     except VtnError as fault:
         field = "vens" if isinstance(fault, Unknown) else "group_id"
         form.refuse(str(fault) if str(fault).startswith("name: ") else f"{field}: {fault}")
@@ -77,7 +78,7 @@ async def edit_group(
         await desk.edit_group(
             group_id,
             name=form.get("name") or group_id,
-            ven_ids=_named(form),
+            ven_ids=form.words("vens"),
             seen=form.get("seen"),
             by=by,
         )
@@ -128,11 +129,6 @@ async def edit_context(shell: ShellHere, desk: DeskHere, by: By) -> Template | R
         form.refuse(f"new_name: {sentence}" if known else sentence)
         return await _list(shell, desk, form, status=status_of(fault))
     return shell.go("/groups", said=f"The market context is called {context.name} now.")
-
-
-def _named(form: Form) -> list[str]:
-    """Every venID of the field, however long it is: who were cut off would be put out."""
-    return list(dict.fromkeys(" ".join(form.all("vens")).replace(",", " ").split()))
 
 
 handlers = [list_groups, add_group, show_group, edit_group, add_context, edit_context]

@@ -11,7 +11,7 @@ from litestar.response import Redirect, Template
 
 from vtn.accounts import Act, Person
 from vtn.accounts.accounts import Accounts
-from vtn.console.shell import Shell, ShellHere, inside, status_of
+from vtn.console.shell import LOGOUT, Shell, ShellHere, inside, status_of
 from vtn.errors import CodeWanted, Invalid, LoginRefused, TooOften
 from vtn.operations.needs import AccountsHere, Who
 
@@ -71,7 +71,7 @@ async def log_in(
     return on
 
 
-@post("/logout", act=Act.OWN)
+@post(LOGOUT, act=Act.OWN)
 async def log_out(who: Who, accounts: AccountsHere) -> Redirect:
     by_provider = await accounts.log_out(who)
     gone = Redirect("/login?gone=true" if by_provider else "/login", status_code=303)

@@ -36,6 +36,8 @@ _FIELDS: Final[Mapping[str, str]] = {
     "start": "duration",
     "ends": "duration",
 }
+_PLACES: Final = (("levels of a SIMPLE", "value"), ("vtn_comment: ", "comment"))
+"""Which field a refusal of the desk speaks of."""
 
 
 @get("/events/{event_id:str}/modify", act=Act.EVENTS)
@@ -84,7 +86,7 @@ async def modify(
                 said=f"Modified (modification {number}); nodes will be told.",
             )
     except VtnError as refusal:
-        form.refuse(str(refusal), fields=_FIELDS)
+        form.refuse_at(str(refusal), _PLACES, fields=_FIELDS)
         return await _page(shell, desk, event_id, form, status=status_of(refusal))
     form.put("previewed", _digest(form))
     return await _page(shell, desk, event_id, form, preview=preview, needs_approval=needs_approval)

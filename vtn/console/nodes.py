@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes: one found among very many, let in, enrolled by a code."""
 
+import re
 from typing import Final
 
 from litestar import get, post
@@ -225,7 +226,7 @@ def _hours(text: str) -> int | None:
     """Raises Invalid."""
     if not text:
         return None
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 24 * 14:
+    if not re.fullmatch("[0-9]{1,3}", text) or not 1 <= int(text) <= 24 * 14:
         raise Invalid("hours: give whole hours from 1 to 336.")
     return int(text)
 

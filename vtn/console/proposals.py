@@ -12,7 +12,8 @@ from vtn.console.forms import Form
 from vtn.console.shell import Shell, ShellHere, path_of, status_of
 from vtn.desk import Desk
 from vtn.errors import VtnError
-from vtn.operations.needs import By, DeskHere
+from vtn.operations.access import second_person
+from vtn.operations.needs import By, DeskHere, Who
 from vtn.records import ProposalState
 
 
@@ -56,10 +57,10 @@ async def _proposal(
 
 @post("/events/proposals/{proposal_id:str}/approve", act=Act.APPROVE)
 async def approve(
-    proposal_id: FromPath[str], shell: ShellHere, desk: DeskHere, by: By
+    proposal_id: FromPath[str], shell: ShellHere, desk: DeskHere, who: Who
 ) -> Template | Redirect:
     try:
-        record = await desk.approve(proposal_id, by=by)
+        record = await desk.approve(proposal_id, by=second_person(who))
     except VtnError as refusal:
         form = Form()
         form.refuse(str(refusal))

@@ -16,7 +16,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.datastructures import Cookie, State
 from litestar.di import NamedDependency
-from litestar.exceptions import HTTPException, PermissionDeniedException
+from litestar.exceptions import HTTPException, PermissionDeniedException, ValidationException
 from litestar.params import SkipValidation
 from litestar.response import Redirect, Template
 
@@ -37,6 +37,7 @@ from vtn.errors import (
 )
 from vtn.operations.needs import NowHere
 from vtn.operations.problems import Refusals
+from vtn.operations.problems import sentence as sentence_of
 
 log = get_logger()
 
@@ -44,6 +45,7 @@ AnyRequest = Request[Any, Any, State]
 
 STATIC: Final = Path(__file__).parent / "static"
 LOGIN: Final = "/login"
+LOGOUT: Final = "/logout"
 PASSWORD: Final = "/account/password"  # noqa: S105 - the page where it is changed
 _FLASH: Final = "said"
 _FLASH_S: Final = 60
@@ -234,6 +236,9 @@ def refusals(now: Callable[[], datetime]) -> Refusals:
             "refused.html", title=HTTPStatus(status).phrase, first=sentence, status=status
         )
 
+    def logged_out(request: AnyRequest, _fault: Unauthorised) -> Response[Any]:
+        return _logged_out(request, now())
+
     def refused(request: AnyRequest, fault: VtnError) -> Response[Any]:
         return refusal(request, status_of(fault), str(fault))
 
@@ -242,8 +247,11 @@ def refusals(now: Callable[[], datetime]) -> Refusals:
             return refusal(request, fault.status_code, f"There is no page {request.url.path}.")
         if isinstance(fault, PermissionDeniedException):  # the CSRF token
             sentence = "The page was open for too long, or came from elsewhere; open it again."
-            return refusal(request, fault.status_code, sentence)
-        return refusal(request, fault.status_code, f"{fault.detail.removesuffix('.')}.")
+        elif isinstance(fault, ValidationException):
+            sentence = sentence_of(request, fault)
+        else:
+            sentence = f"{fault.detail.removesuffix('.')}."
+        return refusal(request, fault.status_code, sentence)
 
     def broken(request: AnyRequest, fault: Exception) -> Response[Any]:
         log.error("page failed", path=request.url.path, exc_info=fault)
@@ -251,7 +259,7 @@ def refusals(now: Callable[[], datetime]) -> Refusals:
         return refusal(request, HTTPStatus.INTERNAL_SERVER_ERROR, sentence)
 
     return {
-        Unauthorised: _to_login,
+        Unauthorised: logged_out,
         MustChangePassword: _to_password,
         VtnError: refused,
         HTTPException: unfit,
@@ -259,8 +267,18 @@ def refusals(now: Callable[[], datetime]) -> Refusals:
     }
 
 
-def _to_login(request: AnyRequest, _fault: Unauthorised) -> Response[Any]:
-    """Nobody is logged in: first that, then on to where they wanted to go."""
+def _logged_out(request: AnyRequest, at: datetime) -> Response[Any]:
+    """The log-in, then on to where they wanted to go.
+
+    A form that was sent too late is not lost: a browser sends it again when it reloads.
+    """
+    if request.method != "GET" and request.url.path != LOGOUT:
+        return Shell(request, at, ()).page(
+            "account/logged_out.html",
+            title="Logged out",
+            first="Your session has ended; nothing was changed",
+            status=HTTPStatus.UNAUTHORIZED,
+        )
     if request.method != "GET":
         return Redirect(LOGIN, status_code=303)
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -37,9 +37,12 @@ def span_of(asked: Asked, now: datetime, form: Form, *, otherwise: str = "1h") -
         starts_at = _instant(asked.text("from"), "from", form)
         ends_at = _instant(asked.text("to"), "to", form) if asked.text("to") else now
         if starts_at and ends_at:
-            if starts_at < ends_at <= starts_at + LONGEST:
+            if timedelta(0) < ends_at - starts_at <= LONGEST:
                 return Span(starts_at=starts_at, ends_at=ends_at, name="")
-            form.refuse("to: this is not after the beginning; give a later time.")
+            if starts_at < ends_at:
+                form.refuse("to: this is more than ten years after the beginning; ask for less.")
+            else:
+                form.refuse("to: this is not after the beginning; give a later time.")
         name = otherwise
     if name not in SPANS:
         name = otherwise

@@ -44,6 +44,8 @@ _FIELDS: Final[Mapping[str, str]] = {
 }
 _PLACES: Final = (
     ("template", "template_name"),
+    ("levels of a SIMPLE", "value"),
+    ("vtn_comment: ", "comment"),
     ("market context", "market_context"),
     ("resource", "resources"),
     ("the group", "groups"),
@@ -82,10 +84,17 @@ async def use_wizard(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> 
         draft, order, preview = await _drafted(desk, form, now())
         if step == "template":
             name = form.get("template_name")
-            await desk.put_template(name, order, by=by)
+            if name in {one.name for one in await desk.templates()}:
+                raise Conflict(
+                    "template_name: there is one of this name; choose another, or remove that one."
+                )
+            await desk.put_template(name, order, expected=0, by=by)
             return shell.go("/events", said=f"The template '{name}' is kept.")
-        if step == "publish" and form.get("previewed") != _digest(form):
-            form.refuse("You have changed it since: look at what would happen now, then publish.")
+        if step == "publish" and form.get("previewed") != _digest(form, preview):
+            form.refuse(
+                "This is not what you looked at: you have changed it since, or others have changed "
+                "who is asked. Look at what would happen now, then publish."
+            )
         elif step == "publish":
             if desk.needs_approval(draft):
                 proposal = await desk.propose_event(draft, by=by)
@@ -105,14 +114,28 @@ async def use_wizard(shell: ShellHere, desk: DeskHere, now: NowHere, by: By) -> 
                 return shell.go(path_of("events", event_id), said="The event is published already.")
         form.refuse_at(str(refusal), _PLACES, fields=_FIELDS)
         return await _wizard(shell, desk, form, status=status_of(refusal))
-    form.put("previewed", _digest(form))
+    form.put("previewed", _digest(form, preview))
     return await _wizard(shell, desk, form, preview=preview, draft=draft)
 
 
-def _digest(form: Form) -> str:
-    """Of what was previewed: what is published is that, and nothing that was typed after it."""
+def _digest(form: Form, preview: Preview) -> str:
+    """Of what was previewed: what is published is that, and nothing that was typed after it.
+
+    And at the same nodes: groups may have changed meanwhile, or somebody have opted out.
+    """
     asked = [(name, form.all(name)) for name in ASKED]
-    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+    whole = (asked, preview.ven_ids, preview.opted_out)
+    return hashlib.sha256(msgspec.json.encode(whole)).hexdigest()
+
+
+@post("/events/templates/remove", act=Act.EVENTS)
+async def remove_template(shell: ShellHere, desk: DeskHere, by: By) -> Redirect:
+    name = (await shell.form()).get("name")
+    try:
+        await desk.drop_template(name, by=by)
+    except VtnError as fault:
+        return shell.go("/events/new", said=str(fault), bad=True)
+    return shell.go("/events/new", said=f"The template '{name}' is removed.")
 
 
 async def _is_there(desk: Desk, event_id: str) -> bool:
@@ -191,4 +214,4 @@ async def _drafted(desk: Desk, form: Form, now: datetime) -> tuple[Event, EventO
     return draft, order, preview
 
 
-handlers = [show_wizard, use_wizard]
+handlers = [show_wizard, use_wizard, remove_template]

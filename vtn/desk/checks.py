@@ -15,12 +15,18 @@ from vtn.store import events, groups, measurements, vens
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 _LONGEST = 255
+_IN_ADDRESSES = frozenset({"venID", "groupID", "eventID", "reportRequestID", "template name"})
+"""What is called so has an address of its own, in the API and in the console."""
 
 
 def identifier(name: str, text: str) -> str:
     """An identifier from an operator: some text, of a length that can be kept and sent."""
     if not text.strip() or text != text.strip() or not text.isprintable():
         raise Invalid(f"'{text}' cannot be a {name}; use letters, digits and signs.")
+    if name in _IN_ADDRESSES and ("/" in text or text in (".", "..")):
+        raise Invalid(
+            f"'{text}' cannot be a {name}: it stands in addresses, so use no /, and more than dots."
+        )
     if len(text) > _LONGEST:
         raise Invalid(f"A {name} has at most {_LONGEST} characters.")
     return text

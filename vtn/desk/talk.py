@@ -11,6 +11,8 @@ from vtn.records import AuditLine
 from vtn.store import audit, conversation
 from vtn.store.conversation import Said
 
+_NO_NUMBER: Final = 2**63
+"""Databases count no further."""
 _CREATED: Final = re.compile(rb"createdDateTime>\s*([0-9T:.+Z-]{10,40})\s*<")
 
 
@@ -41,8 +43,10 @@ class TalkDesk(Room):
 
     async def said(self, number: int) -> Said:
         """One exchange with its messages. Raises Unknown for one that is no longer kept."""
-        async with self._office.store.read() as connection:
-            found = await conversation.find(connection, number)
+        found = None
+        if number < _NO_NUMBER:
+            async with self._office.store.read() as connection:
+                found = await conversation.find(connection, number)
         if found is None:
             raise Unknown("This message is no longer kept; [messages] keep_hours says how long.")
         return found

@@ -164,6 +164,15 @@ def person(request: Request[Any, Any, State]) -> Person:
     return found
 
 
+def second_person(who: Person) -> str:
+    """The name of who may approve what another has proposed. Raises Forbidden for a token."""
+    if who.session_id is None:
+        raise Forbidden(
+            "A token gives any name it likes, so it cannot be the second person; log in."
+        )
+    return who.name
+
+
 def operator(request: Request[Any, Any, State]) -> str:
     """The name that stands in the audit; `api` for a program that gives none."""
     return person(request).name

@@ -13,7 +13,8 @@ from oadr.vocabulary import EventStatus
 from vtn import curtailment, orders
 from vtn.accounts import Act
 from vtn.desk import Desk
-from vtn.errors import Forbidden, Stale
+from vtn.errors import Stale
+from vtn.operations.access import second_person
 from vtn.operations.bodies import Declined, StopOrder
 from vtn.operations.needs import By, DeskHere, NowHere, Who
 from vtn.operations.pages import MOST, Cursor, Limit, linked, placed
@@ -159,11 +160,7 @@ async def approve_event(
     proposal_id: FromPath[str], desk: DeskHere, who: Who
 ) -> Response[EventView]:
     """Publish what somebody else has proposed; for who is logged in, not for a token."""
-    if who.session_id is None:
-        raise Forbidden(
-            "A token gives any name it likes, so it cannot be the second person; log in."
-        )
-    record = await desk.approve(proposal_id, by=who.name)
+    record = await desk.approve(proposal_id, by=second_person(who))
     return tagged(EventView.of(record), record.event.modification_number)
 
 

@@ -81,7 +81,7 @@ def unfit(request: AnyRequest, fault: HTTPException) -> Response[Problem]:
     if status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         return problem(status, "The body is too large.")
     if isinstance(fault, ValidationException):
-        return problem(status, _sentence(request, fault))
+        return problem(status, sentence(request, fault))
     if isinstance(fault.__cause__, SerializationException) or "JSON" in fault.detail:
         return problem(status, f"The body is not JSON: {fault.detail.removesuffix('.')}.")
     return problem(status, f"{fault.detail.removesuffix('.')}.")
@@ -130,7 +130,8 @@ def by_asker(pages: Refusals, *, otherwise_page: bool) -> dict[int | type[Except
     return {**REFUSALS, **{kind: chosen(kind, page) for kind, page in pages.items()}}
 
 
-def _sentence(request: AnyRequest, fault: ValidationException) -> str:
+def sentence(request: AnyRequest, fault: ValidationException) -> str:
+    """What is wrong with a query or a body, and where."""
     body = _body(request)
     cause = str(fault.__cause__ or fault.detail)
     if body is not None and any(extra.get("source") == "body" for extra in _extras(fault)):

@@ -1,5 +1,6 @@
 """The console's pages, as a browser gets them from the operators' listener."""
 
+import dataclasses
 import re
 from datetime import timedelta
 from html import unescape
@@ -10,14 +11,14 @@ from litestar.testing import AsyncTestClient
 from oadr.opt import CreatedOpt
 from oadr.target import Target
 from oadr.vocabulary import EventStatus, OptType, ServiceName
-from tests.story.vtn.test_accounts import accounts_of, added
+from tests.story.vtn.test_accounts import OWN, accounts_of, added
 from tests.story.vtn.test_plans import wanting_approval
 from tests.story.vtn.test_rules import schedule
 from tests.story.vtn.utility import CONTEXT, draft, utility
 from vtn.accounts import Act, Role
 from vtn.accounts.accounts import COOKIE
 from vtn.console.door import routers, templates
-from vtn.credential import create_token
+from vtn.credential import create_token, read_token
 from vtn.errors import Unknown
 from vtn.operations import make_app
 from vtn.records import Point, Samples
@@ -60,11 +61,11 @@ async def browser(house, *roles):
     return house.client
 
 
-async def sent(client, path, **fields):
-    """A form of this page, filled in and sent."""
-    page = await client.get(path)
-    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)[1]
-    return await client.post(path.partition("?")[0], data={"_csrf_token": token, **fields})
+async def sent(client, page, *, to="", **fields):
+    """A form of this page, filled in and sent: to the page itself, or elsewhere."""
+    shown = await client.get(page)
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', shown.text)[1]
+    return await client.post(to or page.partition("?")[0], data={"_csrf_token": token, **fields})
 
 
 def first(page):
@@ -231,9 +232,13 @@ async def test_what_was_changed_after_the_preview_is_previewed_again(house):
 
     other = {**WIZARD, "value": "400"}
     page = await sent(client, "/events/new", step="publish", previewed=seen, **other)
+    await house.registered("bakery")
+    joined = await sent(client, "/events/new", step="publish", previewed=seen, **WIZARD)
 
     assert first(page).startswith("Reduce by 400 kW at 1 node")
-    assert "You have changed it since" in page.text
+    assert first(joined).startswith("Reduce by 40 kW at 2 nodes")
+    for one in (page, joined):
+        assert "This is not what you looked at" in one.text
     assert await house.desk.events() == []
 
 
@@ -346,6 +351,73 @@ async def test_the_preview_minds_who_opted_out_of_that_time_beforehand(house):
     assert "1 node opted out of this time beforehand, by schedule: mill." in preview.text
     assert "Reduce by 40 kW at 2 nodes" in first(halves)  # the bakery alone carries the whole
     assert "for 2 h 00 min" in page.text
+
+
+async def test_no_token_is_the_second_person_in_the_console_either(house):
+    await house.registered("mill")
+    wanting_approval(house, approval=True)
+    draft_of_anna = dataclasses.replace(draft(house.clock.now()), event_id="peak-1")
+    proposal = await house.desk.propose_event(draft_of_anna, by="anna")
+    token = read_token(house.settings.operator.token_file)
+    somebody = {"Authorization": f"Bearer {token}", "X-Operator": "bert"}
+
+    page = await house.client.post(
+        f"/events/proposals/{proposal.proposal_id}/approve", headers=somebody
+    )
+
+    assert page.status_code == 403
+    assert "it cannot be the second person" in page.text
+    assert await house.desk.events() == []
+
+
+async def test_what_somebody_else_has_changed_is_not_ended_unseen(house, clock):
+    event_id = await running(house, clock)
+    client = await browser(house, Role.OPERATOR)
+    current = (await house.desk.event(event_id)).event
+    longer = dataclasses.replace(current, vtn_comment="Peak, as modified")
+    await house.desk.modify_event(event_id, longer, expected_modification=0, by="bert")
+
+    page = await sent(client, f"/events/{event_id}/end", modification="0")
+
+    assert page.status_code == 409
+    assert "somebody else changed it" in page.text
+    assert (await house.desk.event(event_id)).event.status is EventStatus.ACTIVE
+    ended = await sent(client, f"/events/{event_id}/end", modification="1")
+    assert ended.status_code == 303
+
+
+async def test_templates_are_begun_from_and_removed(house):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+    kept = await sent(client, "/events/new", step="template", template_name="Heat", **WIZARD)
+    assert kept.status_code == 303
+    page = await client.get("/events/new?template=Heat")
+    assert 'name="value" type="text" value="40"' in page.text
+
+    for said in ("is removed", "There is no template"):
+        gone = await sent(client, "/events/new", to="/events/templates/remove", name="Heat")
+        assert gone.headers["location"] == "/events/new"
+        assert said in (await client.get("/events/new")).text
+    assert await house.desk.templates() == []
+    assert (await house.desk.audit(limit=1))[0].act == "remove template"
+
+
+async def test_a_form_that_was_sent_after_the_session_ended_is_sent_again_after_the_log_in(house):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+    page = await client.get("/events/new")
+    token = re.search(r'name="_csrf_token" value="([^"]+)"', page.text)[1]
+    typed = {"_csrf_token": token, "step": "preview", **WIZARD}
+    house.clock.advance(3600)
+
+    late = await client.post("/events/new", data=typed)
+    assert late.status_code == 401
+    assert "Your session has ended; nothing was changed" in first(late)
+    assert (await client.post("/logout", data=typed)).headers["location"] == "/login"
+
+    client.cookies.set(COOKIE, (await house.accounts.log_in("operator", OWN)).token)
+    again = await client.post("/events/new", data=typed)
+    assert first(again).startswith("Reduce by 40 kW at 1 node")
 
 
 async def test_an_event_is_cancelled_after_one_more_question(house):

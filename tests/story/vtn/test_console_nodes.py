@@ -141,11 +141,29 @@ async def test_without_an_enrolment_listener_a_code_is_refused_in_words(house):
 
     page = await sent(client, "/enrolment", ven_id="mill", hours="48")
     late = await sent(client, "/enrolment", ven_id="mill", hours="a day")
+    ages = await sent(client, "/enrolment", ven_id="mill", hours="9" * 5000)
 
     assert page.status_code == 409
     assert "This VTN enrols nobody" in page.text
     assert 'value="48"' in page.text
-    assert faults(late) == ["Give whole hours from 1 to 336."]
+    assert faults(late) == faults(ages) == ["Give whole hours from 1 to 336."]
+
+
+async def test_a_group_of_very_many_is_shown_and_saved_whole(house):
+    names = [f"{number:0200}" for number in range(60)]
+    for name in names:
+        await house.let_in(name)
+    await house.desk.add_group("all", "All", ven_ids=names, by="anna")
+    client = await browser(house, Role.OPERATOR)
+
+    page = await client.get("/groups/all")
+    shown = re.search(r'<textarea id="vens"[^>]*>([^<]*)', page.text)[1]
+    seen = re.search(r'name="seen" value="(\w+)"', page.text)[1]
+    done = await sent(client, "/groups/all", seen=seen, name="Everybody", vens=shown)
+
+    assert done.status_code == 303
+    group = await house.desk.group("all")
+    assert (group.name, list(group.ven_ids)) == ("Everybody", names)
 
 
 async def test_two_who_edit_one_group_do_not_overwrite_each_other(house):

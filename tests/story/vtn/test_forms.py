@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.story.vtn.test_console import browser, database, house
+from tests.story.vtn.test_plans import ORDER
 from tests.story.vtn.utility import CONTEXT, values
 from vtn.accounts import Role
 
@@ -13,6 +14,7 @@ __all__ = ["database", "house"]
 
 NONSENSE = "' <b>zwölf"
 LONG = "x" * 300
+AGES = "9" * 5000 + "d"
 
 
 class Page(HTMLParser):
@@ -96,19 +98,39 @@ FORMS = [
             ("ends", "tomorrow"),
             ("duration", NONSENSE),
             ("notice", NONSENSE),
+            ("notice", AGES),
             ("priority", "first"),
             ("start_within", NONSENSE),
             ("ramp_up", NONSENSE),
             ("recovery", NONSENSE),
+            ("recovery", AGES),
+            ("comment", "bell \a"),
             ("market_context", "http://nowhere.example"),
             ("zone", "Mars/Olympus"),
         )
     ),
     *(
+        ("/events/new", "/events/new", {**WIZARD, "zone": "Europe/Berlin", field: wrong}, field)
+        for field, wrong in (
+            ("starts", "0001-01-01T00:00"),
+            ("starts", "2030-03-31T02:30"),
+            ("ends", "9999-12-31T23:59"),
+        )
+    ),
+    (
+        "/events/new",
+        "/events/new",
+        {**WIZARD, "kind": "level", "unit": "level", "value": "1.5"},
+        "value",
+    ),
+    *(
         ("/events/new", "/events/new", {**WIZARD, "everyone": "", field: wrong}, field)
         for field, wrong in (("nodes", "nobody"), ("resources", "nothing"), ("groups", "none"))
     ),
-    ("/events/new", "/events/new", {**WIZARD, "step": "template"}, "template_name"),
+    *(
+        ("/events/new", "/events/new", {**WIZARD, "step": "template", **name}, "template_name")
+        for name in ({}, {"template_name": "Heat"}, {"template_name": "50/50"})
+    ),
     *(
         ("/events/peak/modify", "/events/peak/modify", {**MODIFY, field: wrong}, field)
         for field, wrong in (("value", NONSENSE), ("duration", NONSENSE), ("duration", ""))
@@ -122,7 +144,9 @@ FORMS = [
     ("/add-node", "/add-node", {"certificate_sha256": NONSENSE}, "certificate_sha256"),
     ("/add-node", "/add-node", {"ven_id": "mill", "certificate_sha256": f"{77:064x}"}, "ven_id"),
     ("/add-node", "/add-node", {"ven_id": LONG, "certificate_sha256": f"{77:064x}"}, "ven_id"),
+    ("/add-node", "/add-node", {"ven_id": "..", "certificate_sha256": f"{77:064x}"}, "ven_id"),
     ("/groups", "/groups", {"group_id": "north", "name": "North"}, "group_id"),
+    ("/groups", "/groups", {"group_id": "a/b", "name": "North"}, "group_id"),
     ("/groups", "/groups", {"group_id": "south", "name": LONG}, "name"),
     ("/groups", "/groups", {"group_id": "south", "vens": "nobody"}, "vens"),
     ("/groups", "/contexts", {"uri": "no address"}, "uri"),
@@ -146,6 +170,7 @@ FORMS = [
             ("granularity", "1s"),
             ("back", NONSENSE),
             ("start", "25:00"),
+            ("start", "9999-12-31T00:00Z"),
             ("duration", NONSENSE),
         )
     ),
@@ -157,7 +182,7 @@ UNMARKED = {"roles", "groups", "market_context"}
 """Check boxes, and a field that is hidden while there is no choice: the sentence stands there."""
 UNTYPED = re.compile(
     r"/logout|/nodes/mill/reregister|/reports/mill/[^/]+/cancel|/users/admin/reset"
-    r"|/users/sessions/[^/]+/end|/enrolment.*|/account.*"
+    r"|/users/sessions/[^/]+/end|/enrolment.*|/account.*|/events/templates/remove"
 )
 """Buttons without a field, forms of others' pages, and enrolment, which this VTN does not do."""
 
@@ -172,6 +197,7 @@ async def client(house):
     await mill.update(measured)
     await house.desk.add_group("north", "North", ven_ids=["mill"], by="anna")
     await house.publish(event_id="peak")
+    await house.desk.put_template("Heat", ORDER, by="anna")
     return await browser(house, Role.ADMIN)
 
 
@@ -224,3 +250,20 @@ async def test_a_time_that_is_none_is_kept_and_told_beside_its_field(client):
         seen = Page((await client.get(path, params={field: "noonish", **other})).text)
         assert seen.faults == {field}, path
         assert seen.fields[field] == "noonish"
+
+
+async def test_what_no_calendar_and_no_database_holds_is_no_mistake_of_ours(client):
+    decade = "from=9995-01-01&to=9996-01-01"
+    for path in (
+        "/events/calendar?month=9999-12",
+        "/events/calendar?month=0001-01",
+        f"/nodes/mill?{decade}",
+        f"/nodes/mill/chart.json?r=P&{decade}",
+        f"/nodes/mill/values.csv?r=P&{decade}",
+        f"/exports/mill?{decade}",
+        f"/audit?{decade}",
+    ):
+        assert (await client.get(path)).status_code == 200, path
+    assert (await client.get(f"/message/{10**30}")).status_code == 404
+    wrong = await client.get("/events?page=0")
+    assert (wrong.status_code, "page: Expected" in wrong.text) == (400, True)

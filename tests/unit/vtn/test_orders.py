@@ -246,6 +246,14 @@ def test_a_multiplier_may_be_said_in_percent() -> None:
             "duration: '5' is not a duration; write it like 5m, 1h30m or PT5M.",
         ),
         ({"duration": "9000h"}, "duration: '9000h' is longer than a year; that is hardly meant."),
+        (
+            {"duration": "9999999999d"},
+            "duration: '9999999999d' is longer than a year; that is hardly meant.",
+        ),
+        (
+            {"start": "now+9999999999d"},
+            "start: '9999999999d' is longer than a year; that is hardly meant.",
+        ),
         ({"duration": ""}, "How long is the event? Give a duration like 30m, or open."),
         ({"ramp_up": "open"}, "ramp_up: cannot be open-ended; give a duration like 5m."),
         ({"priority": -1}, "priority: -1 is not 0 (lowest), 1 (highest), 2, 3 ..."),
@@ -278,6 +286,19 @@ def test_a_multiplier_may_be_said_in_percent() -> None:
         (
             {"baseline": BaselineOrder(intervals=(IntervalOrder(duration="15m", value=1),))},
             "baseline: say its unit, like kW.",
+        ),
+        (
+            {
+                "duration": "",
+                "signals": (
+                    signal(value=None, intervals=(IntervalOrder(duration="366d", value=-1),) * 2),
+                ),
+            },
+            "interval: 732 days in all are more than a year; that is hardly meant.",
+        ),
+        (
+            {"baseline": BaselineOrder(start="9999-12-31T00:00Z", unit="kW", intervals=())},
+            "baseline: 9999-12-31 is years away; that is hardly meant.",
         ),
         (
             {"baseline": BaselineOrder(unit="kW", intervals=())},

@@ -23,6 +23,11 @@ function topicsOf(element) {
   return (element.dataset.live || "").split(" ").filter(Boolean);
 }
 
+const typed = () =>
+  [...document.querySelectorAll("main form[method=post] :is(input, textarea)")].some(
+    (one) => one.value !== one.defaultValue,
+  );
+
 async function refresh(after) {
   const topics = due;
   due = new Set();
@@ -46,7 +51,9 @@ async function bring(topics, after) {
   if (!wanted.length) return;
   const answer = await fetch(location.href, { headers: { Accept: "text/html" }, redirect: "manual" });
   if (answer.type === "opaqueredirect") {
-    location.reload(); // the session has ended: the log-in comes
+    // The session has ended: the log-in comes, unless something typed would be lost by that.
+    if (typed()) say("lost", "Logged out: log in in another tab");
+    else location.reload();
     return;
   }
   if (!answer.ok) return;
