@@ -9,6 +9,10 @@ from vtn.identity import fitting
 from vtn.replies import ok
 from vtn.services.office import Caller, Office, known_ven, note_ven
 from vtn.store import events, opts
+from vtn.store.documents import encode
+
+MOST_CHARACTERS = 2 * 1024 * 1024
+"""Of a VEN's schedules in force, or its opts for one event: each resource named has a copy."""
 
 
 async def create(office: Office, caller: Caller, message: CreateOpt) -> CreatedOpt:
@@ -19,14 +23,19 @@ async def create(office: Office, caller: Caller, message: CreateOpt) -> CreatedO
     _refuse_mixture(message)
     _refuse_device_class(message)
     at = office.now()
+    named = [fitting("resourceID", one) for one in message.target.resource_ids]
+    scopes = dict.fromkeys(named or [""])
+    if len(scopes) * len(encode(message)) > MOST_CHARACTERS:  # before any of it is written
+        raise _too_much()
     async with office.store.write() as connection:
-        scopes = [fitting("resourceID", one) for one in message.target.resource_ids] or [""]
-        if message.event is not None:
-            event_id = message.event.event_id
+        event_id = message.event.event_id if message.event else None
+        if event_id is not None:
             known = await events.at_ven(connection, caller.ven_id, [event_id])
             ven = await known_ven(connection, caller.ven_id)
             _refuse_foreign(message, known.get(event_id), ven.resources)
-        await opts.add(connection, caller.ven_id, message, dict.fromkeys(scopes), at=at)
+        await opts.add(connection, caller.ven_id, message, scopes, at=at)
+        if await opts.weight(connection, caller.ven_id, event_id) > MOST_CHARACTERS:
+            raise _too_much()
         await note_ven(
             connection,
             caller,
@@ -53,6 +62,12 @@ async def cancel(office: Office, caller: Caller, message: CancelOpt) -> Canceled
         await opts.cancel(connection, caller.ven_id, message.opt_id, at=at)
         await note_ven(connection, caller, "cancel opt", at=at, detail=message.opt_id)
     return CanceledOpt(response=ok(message.request_id), opt_id=message.opt_id)
+
+
+def _too_much() -> Rejected:
+    return Rejected(
+        "469", "Together these opts are too long; name fewer resources, or cancel some."
+    )
 
 
 def _refuse_device_class(message: CreateOpt) -> None:

@@ -57,6 +57,13 @@ _TAKES_VALUES = (
 )
 _METADATA_ID = "0"
 _MOST_SUBSCRIPTIONS = 16
+_MOST_WAITING = 64
+"""Of our metadata for one VEN, asked for once each."""
+_MOST_ASKED = 100
+"""Requests that one registration of reports may bring forth."""
+_LOOKS_BACK = 500
+"""Requests among which that is looked for which a new one goes on from."""
+_LONGEST_PERIOD = timedelta(days=366)
 _USUAL_PERIOD = timedelta(seconds=60)
 
 
@@ -76,11 +83,7 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
         await known_ven(connection, caller.ven_id, lock=True)
         answered = await _answered_metadata(connection, caller, message.report_request_id)
         await reports.replace_offers(connection, caller.ven_id, message.reports, at=at)
-        kept = [
-            one.request.report_request_id
-            for one in await reports.requests(connection, caller.ven_id)
-            if one.report_name == METADATA
-        ]
+        kept = await reports.names(connection, caller.ven_id, report_name=METADATA)
         await reports.cancel_all(connection, caller.ven_id, remark="offered anew", keep=kept)
         stale = [
             one.number
@@ -91,7 +94,7 @@ async def register(office: Office, caller: Caller, message: RegisterReport) -> R
         await outbox.remove(connection, stale)
         if answered is not None:
             await _note_metadata(connection, answered, at)
-        earlier = await reports.requests(connection, caller.ven_id)
+        earlier = await reports.latest(connection, caller.ven_id, limit=_LOOKS_BACK)
         asked = _automatic(office, caller, message.reports, earlier, at)
         for one in asked:
             await reports.ask(connection, one)
@@ -197,6 +200,8 @@ def _check_offers(offered: Sequence[Report]) -> None:
             symbol = one.unit.symbol if one.unit else ""
             if kinds.setdefault(one.r_id, symbol) != symbol:
                 raise Rejected("459", f"The rID '{one.r_id}' is offered in two units (rule 308).")
+            if one.sampling_rate and one.sampling_rate.min_period > _LONGEST_PERIOD:
+                raise Rejected("459", f"The rID '{one.r_id}' can be read less than once a year.")
 
 
 def _automatic(
@@ -248,6 +253,10 @@ def _automatic(
                     asked_by="system",
                 )
             )
+    if len(asked) > _MOST_ASKED:
+        raise Rejected(
+            "469", f"This VTN asks a VEN for {_MOST_ASKED} reports at most; offer fewer rates."
+        )
     return asked
 
 
@@ -503,11 +512,12 @@ async def _offer_ours(
     office: Office,
     caller: Caller,
     connection: AsyncConnection,
-    wanted: Iterable[ReportRequest],
+    wanted: Sequence[ReportRequest],
     at: datetime,
 ) -> None:
     """Queue our (empty) metadata for each request for it."""
     count = len(await subscriptions.of_ven(connection, caller.ven_id))
+    waiting = len(await _underway(connection, caller.ven_id)) if wanted else 0
     for one in wanted:
         if one.report_specifier_id != METADATA:
             raise Rejected(
@@ -517,16 +527,31 @@ async def _offer_ours(
             raise Rejected("454", "METADATA has the rID 0 and no other (rules 308 and 340).")
         name = fitting("reportRequestID", one.report_request_id)
         if not one.report_back:
+            waiting += 1
+            if waiting > _MOST_WAITING:
+                raise Rejected(
+                    "469", "Too much of our metadata waits for this VEN; poll and answer it first."
+                )
             await offer_ours(office, connection, caller.ven_id, name)
             continue
         if one.interval is None:
             raise Rejected("459", "A periodic report needs a reportInterval (rule 324).")
+        _check_calendar(one.report_back, one.interval)
         count += 1
         if count > _MOST_SUBSCRIPTIONS:
             raise Rejected(
                 "469", f"This VTN keeps {_MOST_SUBSCRIPTIONS} periodic requests of a VEN at most."
             )
         await subscriptions.put(connection, caller.ven_id, subscriptions.first(one, at))
+
+
+def _check_calendar(back: timedelta, interval: ReportInterval) -> None:
+    try:
+        _ = interval.starts_at + interval.duration + back
+    except OverflowError as error:
+        raise Rejected("459", "The reportInterval ends after all calendars.") from error
+    if back > _LONGEST_PERIOD:
+        raise Rejected("459", "The reportBackDuration is longer than a year.")
 
 
 async def offer_ours(
@@ -547,11 +572,15 @@ async def offer_ours(
 async def offer_due(office: Office, connection: AsyncConnection, ven_id: str) -> datetime | None:
     """Queue our metadata where it is wanted periodically and due; from when more will be."""
     now = office.now()
+    underway: set[str] | None = None
     for one in await subscriptions.of_ven(connection, ven_id):
         if one.next_at > now:
             return one.next_at
         name = one.request.report_request_id
-        await offer_ours(office, connection, ven_id, name)
+        if underway is None:
+            underway = set(await _underway(connection, ven_id))
+        if name not in underway:  # what was not answered yet comes again by itself
+            await offer_ours(office, connection, ven_id, name)
         left = one.after(now)
         if left is None:
             await subscriptions.remove(connection, ven_id, [name])
@@ -563,17 +592,22 @@ async def offer_due(office: Office, connection: AsyncConnection, ven_id: str) ->
 
 async def _pending(connection: AsyncConnection, caller: Caller) -> tuple[str, ...]:
     """Every report of ours that is still to come (rule 329)."""
-    queued = [
-        subject
-        for one in await outbox.waiting(connection, caller.ven_id)
-        if one.kind == "oadrRegisterReport"
-        for subject in one.subjects
-    ]
+    queued = await _underway(connection, caller.ven_id)
     periodic = [
         one.request.report_request_id
         for one in await subscriptions.of_ven(connection, caller.ven_id)
     ]
     return tuple(dict.fromkeys((*queued, *periodic)))
+
+
+async def _underway(connection: AsyncConnection, ven_id: str) -> list[str]:
+    """The reportRequestIDs for which our metadata waits in the queue, or for its answer."""
+    return [
+        subject
+        for one in await outbox.waiting(connection, ven_id)
+        if one.kind == "oadrRegisterReport"
+        for subject in one.subjects
+    ]
 
 
 def _answered(queue: Sequence[Waiting], kind: str, request_id: str) -> list[Waiting]:

@@ -4,7 +4,7 @@
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from oadr.opt import CreateOpt
@@ -63,6 +63,14 @@ async def add(
                 received_at=at,
             )
         )
+
+
+async def weight(connection: AsyncConnection, ven_id: str, event_id: str | None) -> int:
+    """Characters that the opts of a VEN take which are in force for an event; None: schedules."""
+    query = select(func.coalesce(func.sum(func.length(OptRow.document)), 0)).where(
+        OptRow.ven_id == ven_id, OptRow.ended_at.is_(None), OptRow.event_id == event_id
+    )
+    return await connection.scalar(query) or 0
 
 
 async def named(connection: AsyncConnection, ven_id: str, opt_id: str) -> list[OptRecord]:

@@ -127,6 +127,23 @@ async def requests(
     return [_record(row) for row in rows]
 
 
+async def latest(connection: AsyncConnection, ven_id: str, *, limit: int) -> list[RequestRecord]:
+    """The last so many that were asked of a VEN, oldest first."""
+    query = _REQUESTS.order_by(None).order_by(
+        RequestRow.asked_at.desc(), RequestRow.report_request_id.desc()
+    )
+    rows = (await connection.execute(query.limit(limit), {"ven": ven_id})).all()
+    return [_record(row) for row in reversed(rows)]
+
+
+async def names(connection: AsyncConnection, ven_id: str, *, report_name: str) -> list[str]:
+    """The IDs of the requests for one report of a VEN, whatever became of them."""
+    query = select(RequestRow.report_request_id).where(
+        RequestRow.ven_id == ven_id, RequestRow.report_name == report_name
+    )
+    return list(await connection.scalars(query))
+
+
 async def requests_of(
     connection: AsyncConnection, ven_ids: Sequence[str]
 ) -> dict[str, list[RequestRecord]]:

@@ -1,7 +1,7 @@
 """EiReport in full at the VTN: what is asked for, what comes of it, what VENs ask of us."""
 
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -22,10 +22,13 @@ from oadr.response import EiResponse
 from oadr.vocabulary import DataQuality, ServiceName
 from tests.story.vtn.utility import metadata, point, usage, values
 from vtn.records import RequestState
+from vtn.store import outbox
 
 REPORT = ServiceName.REPORT
 MINUTE = timedelta(minutes=1)
 ZERO = timedelta(0)
+FIRST = datetime(1, 1, 1, tzinfo=UTC)
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def asking(name, starts_at, *, specifier="METADATA", granularity=ZERO, back=ZERO, lasts=ZERO):
@@ -418,6 +421,76 @@ async def test_nobody_fills_our_memory_with_periodic_requests(house, clock):
 
     assert (await say(ven, *many)).response.response_code == "469"
     assert (await say(ven, *many[:16])).response.ok
+
+
+async def test_nobody_fills_our_queue_with_requests_for_one_answer_each(house, clock):
+    ven = await house.registered()
+    many = [asking(f"m{number}", clock.now()) for number in range(65)]
+
+    assert (await say(ven, *many)).response.response_code == "469"
+    assert (await say(ven, *many[:64])).response.ok
+    assert (await say(ven, many[64])).response.response_code == "469"
+
+    await taken(ven, await ven.poll(RegisterReport))
+    assert (await say(ven, many[64])).response.ok
+
+
+async def test_what_was_not_answered_is_not_queued_once_more(house, clock):
+    ven = await house.registered()
+    await say(ven, asking("mine", clock.now(), back=MINUTE))
+
+    for _ in range(5):
+        clock.advance(60)
+        assert (await ven.poll(RegisterReport)).report_request_id == "mine"
+
+    async with house.store.read() as connection:
+        assert len(await outbox.waiting(connection, "0042")) == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"report_back": timedelta(days=367)},
+        {"report_back": timedelta(days=999_999_999)},
+        {"interval": ReportInterval(starts_at=LAST, duration=timedelta(days=999_999_999))},
+        {"interval": ReportInterval(starts_at=LAST, duration=MINUTE)},
+    ],
+)
+async def test_a_period_beyond_all_calendars_is_refused(house, clock, changes):
+    ven = await house.registered()
+    asked = dataclasses.replace(asking("mine", FIRST, back=MINUTE), **changes)
+
+    assert (await say(ven, asked)).response.response_code == "459"
+    assert isinstance(await ven.poll(), Response)
+
+
+async def test_what_began_with_the_calendar_goes_on_with_ours(house, clock):
+    ven = await house.registered()
+    assert (await say(ven, asking("mine", FIRST, back=MINUTE))).response.ok
+
+    for _ in range(2):
+        await taken(ven, await ven.poll(RegisterReport))
+        clock.advance(60)
+
+
+async def test_a_report_that_is_made_once_in_an_age_is_not_asked_for(house):
+    ven = await house.registered()
+    offered = metadata("METADATA_TELEMETRY_USAGE", "usage", point("P", period_s=10**13))
+
+    assert (await ven.offer(offered)).response.response_code == "459"
+
+
+async def test_a_ven_brings_forth_so_many_requests_and_no_more(house):
+    """Each rate is asked for by itself: hundreds of them held up everybody for a second."""
+
+    def rates(count):
+        points = [point(f"P{seconds}", period_s=seconds) for seconds in range(1, count + 1)]
+        return metadata("METADATA_TELEMETRY_USAGE", "usage", *points)
+
+    ven = await house.registered()
+    assert (await ven.offer(rates(101))).response.response_code == "469"
+    assert (await house.desk.reports("0042")).requests == ()
+    assert len((await ven.offer(rates(100))).requests) == 100
 
 
 async def test_a_new_registration_forgets_what_the_ven_asked_of_us(house, clock):
