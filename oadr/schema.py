@@ -42,9 +42,13 @@ def validate(root: Element) -> None:
         what = fault.message if fault is not None else "it is not an OpenADR 2.0b payload"
         for uri in _LONG:
             what = what.replace(uri, "")
+        if len(what) > _LONGEST:  # it quotes what it does not like
+            what = f"{what[:_LONGEST]} ..."
         raise SchemaInvalid(f"The payload is not valid by the OpenADR 2.0b schema: {what}{where}")
 
 
+_LONGEST = 500
+"""Characters of a fault that are told."""
 _LONG = (
     "{http://openadr.org/oadr-2.0b/2012/07}",
     "{http://docs.oasis-open.org/ns/energyinterop/201110}",

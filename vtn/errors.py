@@ -36,6 +36,9 @@ Fault
 
 from doorway import Fault
 
+LONGEST_SENTENCE = 500
+"""Of what a VEN is answered; it may quote an ID of the VEN's, which may be absurdly long."""
+
 
 class VtnError(Fault):
     """A refusal by the VTN: one sentence, and nothing was changed."""
@@ -162,8 +165,13 @@ class NotEnrolled(VtnError):
 
 
 class Rejected(VtnError):
-    """A VEN's message that is not acted on; `response_code` as oadr.errors lists them."""
+    """A VEN's message that is not acted on; `response_code` as oadr.errors lists them.
+
+    Of a sentence that quotes too much of what the VEN said, only the beginning is kept.
+    """
 
     def __init__(self, response_code: str, sentence: str) -> None:
+        if len(sentence) > LONGEST_SENTENCE:
+            sentence = f"{sentence[:LONGEST_SENTENCE]} ..."
         super().__init__(sentence)
         self.response_code = response_code

@@ -135,6 +135,14 @@ def test_a_signed_object_alone_is_no_payload() -> None:
         oadr.parse(body)
 
 
+def test_a_fault_quotes_so_much_of_the_body_and_no_more() -> None:
+    body = payload(POLL).replace(b'"2.0b"', b'"' + b"9" * 100_000 + b'"')
+
+    with pytest.raises(errors.SchemaInvalid, match="schemaVersion") as refusal:
+        oadr.parse(body)
+    assert len(str(refusal.value)) < 600
+
+
 def test_any_global_element_of_the_schema_but_the_payload_is_refused() -> None:
     prefixes = " ".join(f'xmlns:{prefix}="{uri}"' for prefix, uri in NAMESPACES.items())
 

@@ -100,3 +100,8 @@ def test_the_idle_answer_carries_the_ven_id_as_text(directory):
     reply = oadr.parse(directory.by_id('<&">').idle)
 
     assert (reply.ven_id, reply.response.response_code) == ('<&">', "200")
+
+
+def test_a_refusal_quotes_so_much_of_a_message_and_no_more():
+    assert str(Rejected("452", "There is no event 'e'.")) == "There is no event 'e'."
+    assert len(str(Rejected("452", f"There is no event '{'e' * 100_000}'."))) < 600
