@@ -53,16 +53,16 @@ def _jumped(bench: Bench) -> Outcome:
                 house.ven.stop()
                 sign.unlink()
                 _set(clock, offset_s)
+                before = site.acknowledged()
                 house.light_node.start()
                 house.ven.start()
-                time.sleep(2)  # a Pi's own start takes longer
+                since = house.ven.started_at
             else:
                 house.wait("the load falls", lambda: site.reduction_w() > REDUCED_W)
+                before = site.acknowledged()
                 _set(clock, offset_s)
-            before = site.acknowledged()
-            recoveries[jump] = site.recovery_s(
-                time.monotonic(), site.acknowledged, above=before, within_s=40
-            )
+                since = time.monotonic()
+            recoveries[jump] = site.recovery_s(since, site.acknowledged, above=before, within_s=40)
             time.sleep(_WRONG_S)
             _set(clock, 0)
             sign.touch()
