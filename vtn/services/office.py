@@ -28,6 +28,8 @@ from vtn.store import Store, audit, events, line, opts, outbox, reports, subscri
 LOOK_AGAIN = timedelta(seconds=60)
 """After all VENs were read anew, by when each has been looked for in the database."""
 
+_LONGEST_DETAIL = 1000
+
 
 def _new_id() -> str:
     return secrets.token_hex(10)
@@ -260,7 +262,10 @@ async def note_ven(
     outcome: str = "ok",
     detail: str = "",
 ) -> None:
-    """An audit line for what a VEN did; about itself unless `subject` says otherwise."""
+    """An audit line for what a VEN did; about itself unless `subject` says otherwise.
+
+    Of a `detail` in which the VEN had much to say only the beginning is kept.
+    """
     await audit.note(
         connection,
         at=at,
@@ -268,5 +273,5 @@ async def note_ven(
         act=act,
         subject=subject or caller.actor,
         outcome=outcome,
-        detail=detail,
+        detail=detail[:_LONGEST_DETAIL],
     )

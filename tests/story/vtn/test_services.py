@@ -1010,6 +1010,7 @@ async def test_opts_take_so_much_room_and_no_more(house):
     cancel = CancelOpt(request_id="c", opt_id="b", ven_id="0042")
     assert (await ven.say(OPT, cancel, CanceledOpt)).response.ok
     assert await say("d", **contexts["d"]) == "200"
+    assert all(len(line.detail) <= 1000 for line in await house.desk.audit())
 
 
 # --- audit ---------------------------------------------------------------------------------------
