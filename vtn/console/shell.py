@@ -105,7 +105,10 @@ def static(name: str) -> str:
 class Shell:
     """What one request needs to answer with a page."""
 
-    def __init__(self, request: AnyRequest, now: datetime, running: tuple[Running, ...]) -> None:
+    def __init__(
+        self, request: AnyRequest, now: datetime, running: tuple[Running, ...] | None
+    ) -> None:
+        """`running` are the events that are active; None where it was not looked up."""
         self._request = request
         self._running = running
         self.now = now
@@ -172,7 +175,7 @@ BoardHere = NamedDependency[SkipValidation[Board]]
 
 async def shell(request: AnyRequest, board: BoardHere, now: NowHere) -> Shell:
     """Provided to every handler of the console as `shell`."""
-    running = await board.running() if request.scope.get("user") is not None else ()
+    running = await board.running() if request.scope.get("user") is not None else None
     return Shell(request, now(), running)
 
 
@@ -232,7 +235,7 @@ def refusals(now: Callable[[], datetime]) -> Refusals:
     """What browsers are shown where a handler has refused: pages, and the way to the log-in."""
 
     def refusal(request: AnyRequest, status: int, sentence: str) -> Template:
-        return Shell(request, now(), ()).page(
+        return Shell(request, now(), None).page(
             "refused.html", title=HTTPStatus(status).phrase, first=sentence, status=status
         )
 
@@ -273,7 +276,7 @@ def _logged_out(request: AnyRequest, at: datetime) -> Response[Any]:
     A form that was sent too late is not lost: a browser sends it again when it reloads.
     """
     if request.method != "GET" and request.url.path != LOGOUT:
-        return Shell(request, at, ()).page(
+        return Shell(request, at, None).page(
             "account/logged_out.html",
             title="Logged out",
             first="Your session has ended; nothing was changed",

@@ -466,8 +466,11 @@ async def test_who_may_only_look_gets_no_buttons_and_is_refused(house):
     page = await client.get("/events/peak-1")
     assert "Cancel event" not in page.text
     assert "Emergency stop" not in page.text
+    assert "No event is active" in page.text
     for path in ("/events/new", "/events/peak-1/cancel", "/events/peak-1/modify", "/stop"):
-        assert (await client.get(path)).status_code == 403
+        refused = await client.get(path)
+        assert refused.status_code == 403
+        assert "No event is active" not in refused.text  # it was not looked up
 
 
 def test_every_page_says_its_act(house_routes):
