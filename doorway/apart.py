@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Work in a task of its own, for who goes on when it has failed."""
+"""Work in a task of its own, for who goes on when it has failed, or was itself cancelled."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,6 +13,6 @@ async def apart(work: Coroutine[Any, Any, T]) -> T:
 
     A task whose asyncio.TaskGroup failed is left counted as cancelled (CPython before 3.13). Who
     catches the failure and goes on in that task is cancelled for good by its next asyncio.timeout
-    that runs out, in 3.11.2, which is Debian bookworm's.
+    that runs out, in 3.11.2, which is Debian bookworm's. So is who is cancelled and tidies up.
     """
     return await asyncio.create_task(work)

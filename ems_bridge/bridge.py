@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from doorway import get_logger
+from doorway.apart import apart
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import MessageRefused, NotDelivered, OutboxFault
 from ems_bridge.link import MAX_INFLIGHT, Incoming, Link, Outgoing
@@ -134,11 +135,14 @@ class Bridge:
         for task in (*self._tasks, *self._sending.values()):
             task.cancel()
         await asyncio.gather(*self._tasks, *self._sending.values(), return_exceptions=True)
+        await apart(self._bid_farewell())
+        await self._link.__aexit__(None, None, None)
+        self._close_outbox()
+
+    async def _bid_farewell(self) -> None:
         with contextlib.suppress(NotDelivered, TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
                 await self._link.publish(self._status("offline"))
-        await self._link.__aexit__(None, None, None)
-        self._close_outbox()
 
     @property
     def connected(self) -> bool:
@@ -331,7 +335,8 @@ class Bridge:
                     self._sending[letter.row] = asyncio.create_task(self._send(letter))
             until_retry_s = min(self._later.values()) - clock if self._later else None
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), until_retry_s)
+                async with asyncio.timeout(until_retry_s):
+                    await self._wake.wait()
 
     async def _send(self, letter: Letter) -> None:
         expires_s = None

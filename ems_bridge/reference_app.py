@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from doorway import get_logger
+from doorway.apart import apart
 from ems_bridge.broker import BrokerSettings
 from ems_bridge.errors import MessageRefused, NotDelivered, PlantFault
 from ems_bridge.link import Incoming, Link, Outgoing
@@ -32,6 +33,8 @@ from ems_bridge.topics import Topics
 
 OFFER_EVERY_S = 60.0
 """An offer is good for twice as long, and then over by itself."""
+FAREWELL_S = 1.0
+"""So long it tries to say that it leaves."""
 
 log = get_logger()
 
@@ -86,13 +89,17 @@ class ReferenceApp:
                     tasks.create_task(self._offer())
                     tasks.create_task(self._drive())
             finally:
-                with contextlib.suppress(NotDelivered, TimeoutError):
-                    async with asyncio.timeout(1.0):
-                        await self._link.publish(self._status("offline"))
-                        await self._link.publish(self._offered(b""))
-                with contextlib.suppress(PlantFault):
-                    await self._plant.reduce(0.0)
-                await self._plant.close()
+                await apart(self._leave())
+
+    async def _leave(self) -> None:
+        """Say so where that can be said in time, and let the load go."""
+        with contextlib.suppress(NotDelivered, TimeoutError):
+            async with asyncio.timeout(FAREWELL_S):
+                await self._link.publish(self._status("offline"))
+                await self._link.publish(self._offered(b""))
+        with contextlib.suppress(PlantFault):
+            await self._plant.reduce(0.0)
+        await self._plant.close()
 
     async def _greet(self) -> None:
         """Say "online" after each connect, and the last answer, which may have been lost."""
@@ -157,7 +164,8 @@ class ReferenceApp:
                 await self._link.publish(self._offered(b"" if offer is None else encode(offer)))
             pause_s = OFFER_EVERY_S if self._seen is not None else self._step_s
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._opted.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._opted.wait()
             self._opted.clear()
 
     async def _drive(self) -> None:

@@ -231,6 +231,22 @@ async def test_what_ems_say_comes_in_and_what_is_malformed_is_dropped(opened):
     assert (second.kind, second.message, second.retained) == ("override", None, True)
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_it_ends_however_short_before_that_it_was_woken(opened, settle, turns):
+    async with opened() as (bridge, link):
+        await settle(lambda: link.on(TOPICS.status))
+        bridge._later[7] = asyncio.get_running_loop().time() + 60  # it waits for a time
+        bridge._wake.set()
+        await settle(lambda: not bridge._wake.is_set())
+        await asyncio.sleep(0.01)
+        bridge._wake.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        bridge._tasks[1].cancel()
+        await asyncio.wait(bridge._tasks[1:], timeout=1)
+        assert bridge._tasks[1].cancelled()
+
+
 async def test_a_bridge_that_is_not_open_says_so(tmp_path, links, clock):
     bridge = Bridge(BROKER, TOPICS, outbox=tmp_path / "outbox.db", now=clock.now)
 

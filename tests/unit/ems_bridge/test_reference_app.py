@@ -197,3 +197,17 @@ async def test_it_offers_what_it_could_move_until_a_person_opts_out(running, set
     assert isinstance(offer, Offer)
     assert offer.down_w + offer.up_w == pytest.approx(100_000)
     assert all(letter.retain for letter in link.published if letter.topic == offers)
+
+
+async def test_it_lets_the_load_go_when_it_is_stopped_and_its_broker_hangs(
+    running, settle, clock, monkeypatch
+):
+    monkeypatch.setattr("ems_bridge.reference_app.FAREWELL_S", 0.01)
+    async with running() as (link, plant):
+        link.arrive(TOPICS.limit_cmd, encode(lease(clock, 1)))
+        await settle(lambda: "SUCCEEDED" in statuses(link))
+        assert plant._reduction_w == pytest.approx(10_000)
+        link.unanswered.clear()
+
+    assert plant._reduction_w == 0
+    assert plant.closed
