@@ -179,7 +179,7 @@ class Node:
                 level_of=self._level_of,
                 changed=self._tell,
                 writers=writers,
-                grid_cap=GridCap(settings.grid_cap, now=self._now),
+                grid_cap=GridCap(settings.grid_cap, now=self._now, monotonic=self._monotonic),
             )
             self._telling = None if link is None else self._make_telling(link)
             self._stack = stack.pop_all()

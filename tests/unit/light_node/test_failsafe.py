@@ -261,11 +261,15 @@ def step(start=0, end=600, *, target=None, context="http://grid", event="e"):
 
 class Planned:
     def __init__(self, table=TABLE):
-        self.at = T0
-        self.cap = GridCap(table, now=lambda: self.at)
+        self.passed_s = self.off_s = 0
+        self.cap = GridCap(
+            table,
+            now=lambda: after(self.passed_s + self.off_s),
+            monotonic=lambda: float(self.passed_s),
+        )
 
     def events(self, *steps, seconds=0):
-        self.at = after(seconds)
+        self.passed_s = seconds
         return [each.event_id for each in self.cap.steps(steps)]
 
 
@@ -291,6 +295,25 @@ def test_the_failsafe_cap_takes_the_plan_s_place_until_a_plan_states_something()
     assert planned.events(step(), seconds=120) == [FAILSAFE_EVENT]
     (held,) = planned.cap.steps((step(),))
     assert held.target == Limit(max_watts=4200.0)
+
+
+@pytest.mark.parametrize("off_s", [3600, -3600, 400_000_000])
+def test_a_clock_that_is_set_neither_begins_nor_ends_nor_puts_off_the_failsafe_cap(off_s):
+    planned = Planned()
+    assert planned.events() == [FAILSAFE_EVENT]
+    planned.off_s = off_s
+    assert planned.events(seconds=60) == [FAILSAFE_EVENT]
+    (held,) = planned.cap.steps(())
+    assert planned.events(seconds=90) == [FAILSAFE_EVENT]
+    assert planned.cap.steps(()) == (held,), "one and the same step, and so one lease"
+
+    planned.cap.hear()
+    planned.cap.take(())
+    assert planned.cap.state == "normal"
+    planned.off_s = 0
+    assert planned.events(seconds=209) == []
+    assert planned.cap.next_change() == after(210)
+    assert planned.events(seconds=210) == [FAILSAFE_EVENT]
 
 
 def test_a_cap_that_begins_by_the_plan_s_own_clock_is_a_statement_made_before():

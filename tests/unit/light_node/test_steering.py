@@ -96,7 +96,7 @@ class Bench:
             level_of=self.level_of,
             changed=self.count,
             writers=self.writers,
-            grid_cap=GridCap(self.cap_table, now=self.clock.now),
+            grid_cap=GridCap(self.cap_table, now=self.clock.now, monotonic=self.clock.monotonic),
         )
 
     async def level_of(self, step):
