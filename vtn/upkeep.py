@@ -119,7 +119,7 @@ class Upkeep:
         before = self._before(self._settings.samples_days)
         if before is not None:
             async with self._store.write() as connection:
-                await rollups.expire_rest(connection, requests_before=before)
+                await rollups.expire_rest(connection, ended_before=before)
         return deleted
 
     async def _expired(self) -> AsyncIterator[list[Key]]:

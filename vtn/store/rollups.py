@@ -35,6 +35,7 @@ from vtn.store.tables import (
     EventRow,
     EventTargetRow,
     MessageRow,
+    OptRow,
     ReportDayRow,
     RequestRow,
     RollupDueRow,
@@ -319,13 +320,16 @@ async def expire_audit(connection: AsyncConnection, *, before: datetime, limit: 
     return len(found)
 
 
-async def expire_rest(connection: AsyncConnection, *, requests_before: datetime) -> None:
-    """Delete what waits for revoked VENs, and report requests that ended so long ago."""
+async def expire_rest(connection: AsyncConnection, *, ended_before: datetime) -> None:
+    """Delete what waits for revoked VENs, and report requests and schedules that ended before."""
     revoked = select(VenRow.ven_id).where(VenRow.revoked_at.is_not(None))
     await connection.execute(delete(MessageRow).where(MessageRow.ven_id.in_(revoked)))
     last = func.coalesce(RequestRow.last_update_at, RequestRow.asked_at)
     await connection.execute(
-        delete(RequestRow).where(RequestRow.state.in_(_ENDED), last < requests_before)
+        delete(RequestRow).where(RequestRow.state.in_(_ENDED), last < ended_before)
+    )
+    await connection.execute(  # what an event was answered with stays
+        delete(OptRow).where(OptRow.event_id.is_(None), OptRow.ended_at < ended_before)
     )
 
 

@@ -7,8 +7,10 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import delete, func, select, text
 
+from oadr.opt import CreatedOpt, QualifiedEvent
 from oadr.target import Target
 from oadr.vocabulary import EventStatus
+from tests.story.vtn.test_services import OPT, schedule
 from tests.story.vtn.utility import utility
 from vtn.blocks import BLOCK_S
 from vtn.config import RetentionSettings
@@ -286,6 +288,28 @@ async def test_rollups_and_audit_lines_end_as_well(house, clock):
 
     assert await count(house, RollupRow) == 0
     assert await house.desk.audit() == []
+
+
+async def test_schedules_end_that_were_replaced_long_ago_and_answers_to_events_stay(house, clock):
+    ven = await house.registered()
+    event = (await house.publish()).event
+    qualified = QualifiedEvent(event_id=event.event_id, modification_number=0)
+    for _ in range(2):  # the first is replaced
+        await ven.say(OPT, schedule(house), CreatedOpt)
+        await ven.say(OPT, schedule(house, schedule=(), event=qualified), CreatedOpt)
+    clock.advance(KEEP.samples_days * DAY - 1)
+    await upkeep(house).prune()
+    assert len(await house.desk.opts("0042", ended=True)) == 4
+    clock.advance(2)
+
+    await upkeep(house).prune()
+
+    left = await house.desk.opts("0042", ended=True)
+    assert [(one.opt.event is None, one.ended_by) for one in left] == [
+        (False, ""),
+        (True, ""),
+        (False, "superseded"),
+    ]
 
 
 async def test_nothing_waits_for_a_revoked_ven(house):
