@@ -41,13 +41,13 @@ def csv_lines(part: Measurements) -> Iterator[str]:
     ):
         writer.writerow(
             (
-                _safe(point.ven_id),
-                _safe(point.r_id),
-                _safe(point.facet),
+                no_formula(point.ven_id),
+                no_formula(point.r_id),
+                no_formula(point.facet),
                 _instant(at),
                 _number(value),
                 point.unit,
-                _safe(quality),
+                no_formula(quality),
                 *map(_number, more),
             )
         )
@@ -152,6 +152,6 @@ def _instant(at: float) -> str:
     )
 
 
-def _safe(text: str) -> str:
-    """Text from a VEN that a spreadsheet would run as a formula gets a quote before it."""
+def no_formula(text: str) -> str:
+    """Text that a spreadsheet would run as a formula gets a quote before it."""
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -17,6 +17,7 @@ from vtn.console.forms import Form
 from vtn.console.shell import AnyRequest, ShellHere
 from vtn.console.spans import span_of
 from vtn.desk import Desk
+from vtn.export import no_formula
 from vtn.operations.needs import DeskHere, NowHere
 
 _SIZE: Final = 100
@@ -74,7 +75,7 @@ async def _lines(
             (
                 one.number,
                 words.stamp(one.at),
-                *map(_safe, (one.actor, one.act, one.subject, one.outcome, one.detail)),
+                *map(no_formula, (one.actor, one.act, one.subject, one.outcome, one.detail)),
             )
             for one in found
         ]
@@ -88,11 +89,6 @@ def _csv(rows: Sequence[Sequence[object]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _safe(text: str) -> str:
-    """Text that a spreadsheet would run as a formula gets a quote before it."""
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
 def _span(asked: Asked, now: datetime, form: Form) -> tuple[datetime | None, datetime | None]:

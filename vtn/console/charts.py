@@ -12,6 +12,7 @@ from typing import Any
 from litestar import Response
 
 from vtn.console import words
+from vtn.export import no_formula
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +95,8 @@ def _cell(value: Any) -> Any:  # whatever a table holds
         return round(value, 3) if math.isfinite(value) else ""
     if isinstance(value, datetime):
         return words.stamp(value)
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
+    if isinstance(value, str):
+        return no_formula(value)
     return "" if value is None else value
 
 

@@ -19,7 +19,8 @@ from vtn.console.pem import shown
 from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of
 from vtn.console.spans import SPANS, span_of
 from vtn.desk import Desk
-from vtn.desk.nodes import Node, NodeState
+from vtn.desk.nodes import Node
+from vtn.desk.room import NodeState
 from vtn.errors import Unknown
 from vtn.ladder import verdict
 from vtn.operations.needs import DeskHere

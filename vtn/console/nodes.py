@@ -15,7 +15,8 @@ from vtn.console.forms import Form
 from vtn.console.pem import der_of
 from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of, status_of
 from vtn.desk import Desk
-from vtn.desk.nodes import NodeOrder, NodePage, NodeQuery, NodeState
+from vtn.desk.nodes import NodeOrder, NodePage, NodeQuery
+from vtn.desk.room import NodeState
 from vtn.errors import Invalid, VtnError
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.qr import qr_svg

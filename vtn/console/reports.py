@@ -18,8 +18,9 @@ from vtn.console.nodes import KINDS
 from vtn.console.shell import AnyRequest, Shell, ShellHere, path_of, status_of
 from vtn.console.spans import SPANS, span_of
 from vtn.desk import Desk
-from vtn.desk.nodes import NodeOrder, NodeQuery, NodeState
+from vtn.desk.nodes import NodeOrder, NodeQuery
 from vtn.desk.reports import ReportFigures
+from vtn.desk.room import NodeState
 from vtn.errors import Invalid, VtnError
 from vtn.operations.needs import By, DeskHere, NowHere
 from vtn.orders import ReportOrder

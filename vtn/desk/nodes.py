@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from vtn.desk.checks import known_point
-from vtn.desk.room import Room
+from vtn.desk.room import NodeState, Room
 from vtn.directory import Entry
 from vtn.extremes import thinned
 from vtn.records import AuditLine, Point, RolledSeries, Series, Ven
@@ -24,20 +24,6 @@ SPARK: Final = timedelta(minutes=15)
 _USAGE: Final = "TELEMETRY_USAGE"
 _EFFECT_KEPT: Final = timedelta(days=1)
 _MOST_POINTS: Final = 25_000
-_LATE_POLLS: Final = 1.5
-
-
-class NodeState(StrEnum):
-    """How a node stands, by when it was heard of."""
-
-    ONLINE = "online"
-    LATE = "late"
-    """Missed a poll, and may still come."""
-    SILENT = "silent"
-    """Missed three, or a push."""
-    EXPECTED = "expected"
-    """Let in, and never registered yet."""
-    REVOKED = "revoked"
 
 
 class NodeOrder(StrEnum):
@@ -189,19 +175,7 @@ class NodesDesk(Room):
             return self._live(await known_ven(connection, ven_id))
 
     def _node(self, entry: Entry, now: datetime) -> Node:
-        return Node(ven=entry.ven, state=self._state(entry, now), contact_at=entry.last_contact_at)
-
-    def _state(self, entry: Entry, now: datetime) -> NodeState:
-        ven, contact_at = entry.ven, entry.last_contact_at
-        if ven.revoked_at is not None:
-            return NodeState.REVOKED
-        if not ven.registered:
-            return NodeState.EXPECTED
-        if not self.is_online(entry, now):
-            return NodeState.SILENT
-        patience_s = _LATE_POLLS * self._office.poll_interval_s(ven)
-        late = contact_at is not None and (now - contact_at).total_seconds() > patience_s
-        return NodeState.LATE if late and ven.push_address is None else NodeState.ONLINE
+        return Node(ven=entry.ven, state=self.state(entry, now), contact_at=entry.last_contact_at)
 
     def _page_of(self, entries: Sequence[Entry], now: datetime, query: NodeQuery) -> NodePage:
         by_state = dict.fromkeys(NodeState, 0)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every part of the desk stands in: the office, and how an act is noted."""
+"""What every part of the desk stands in: the office, how a VEN stands, and how an act is noted."""
 
 import dataclasses
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,6 +14,20 @@ from vtn.store import audit
 
 _MISSED_POLLS = 3
 """A VEN that was silent for so many poll intervals is offline."""
+_LATE_POLLS = 1.5
+
+
+class NodeState(StrEnum):
+    """How a node stands, by when it was heard of."""
+
+    ONLINE = "online"
+    LATE = "late"
+    """Missed a poll, and may still come."""
+    SILENT = "silent"
+    """Missed three, or a push."""
+    EXPECTED = "expected"
+    """Let in, and never registered yet."""
+    REVOKED = "revoked"
 
 
 class Room:
@@ -30,6 +45,19 @@ class Room:
             return True
         patience = timedelta(seconds=_MISSED_POLLS * self._office.poll_interval_s(ven))
         return now - contact_at <= patience
+
+    def state(self, entry: Entry, now: datetime) -> NodeState:
+        """How it stands at this moment."""
+        ven, contact_at = entry.ven, entry.last_contact_at
+        if ven.revoked_at is not None:
+            return NodeState.REVOKED
+        if not ven.registered:
+            return NodeState.EXPECTED
+        if not self.is_online(entry, now):
+            return NodeState.SILENT
+        patience_s = _LATE_POLLS * self._office.poll_interval_s(ven)
+        late = contact_at is not None and (now - contact_at).total_seconds() > patience_s
+        return NodeState.LATE if late and ven.push_address is None else NodeState.ONLINE
 
     def _live(self, ven: Ven) -> Ven:
         """With the last contact as it is known in memory."""

@@ -13,7 +13,7 @@ from oadr.event import Event
 from oadr.vocabulary import EventStatus, OptType
 from vtn import curtailment, ladder, power
 from vtn.desk.checks import no_event
-from vtn.desk.room import Room
+from vtn.desk.room import NodeState, Room
 from vtn.desk.standing import AFTER, BEFORE, Standing
 from vtn.desk.sums import summed
 from vtn.ladder import Climber
@@ -57,30 +57,18 @@ class WatchDesk(Room):
     def census(self, *, most: int = 10) -> Census:
         """Without asking the database."""
         now = self._office.now()
-        online = late = expected = 0
+        counts = dict.fromkeys(NodeState, 0)
         silent: list[str] = []
         for entry in self._office.directory.entries():
-            ven = entry.ven
-            if ven.revoked_at is not None:
-                continue
-            if not ven.registered:
-                expected += 1
-            elif not self.is_online(entry, now):
-                silent.append(ven.ven_id)
-            elif (
-                ven.push_address is None
-                and entry.last_contact_at is not None
-                and (now - entry.last_contact_at).total_seconds()
-                > 1.5 * self._office.poll_interval_s(ven)
-            ):
-                late += 1
-            else:
-                online += 1
+            state = self.state(entry, now)
+            counts[state] += 1
+            if state is NodeState.SILENT:
+                silent.append(entry.ven.ven_id)
         return Census(
-            online=online,
-            late=late,
+            online=counts[NodeState.ONLINE],
+            late=counts[NodeState.LATE],
             silent=len(silent),
-            expected=expected,
+            expected=counts[NodeState.EXPECTED],
             silent_ids=tuple(sorted(silent)[:most]),
         )
 

@@ -8,7 +8,8 @@ from oadr.poll import Poll
 from oadr.vocabulary import ServiceName
 from tests.story.vtn.utility import sha, values
 from vtn.desk.grouping import seen_of
-from vtn.desk.nodes import NodeOrder, NodeQuery, NodeState
+from vtn.desk.nodes import NodeOrder, NodeQuery
+from vtn.desk.room import NodeState
 from vtn.errors import Stale, Unknown
 
 
