@@ -111,8 +111,9 @@ class Vtn:
         }
 
     def kept(self, _what: Plain) -> Plain:
-        """What is in memory: how many values, how many opts."""
-        return {"values": sum(map(len, self.values.values())), "opts": len(self.opts)}
+        """What is in memory: how many values, how many opted in."""
+        opted_in = list(self.opts.values()).count("optIn")
+        return {"values": sum(map(len, self.values.values())), "opts": opted_in}
 
 
 async def run(options: argparse.Namespace) -> None:

@@ -169,6 +169,10 @@ class Server:
         """One fresh event for each VEN, an hour from now."""
         raise NotImplementedError(f"{self.name} knows no events")  # the bare echo
 
+    async def opted_in(self) -> int:
+        """How many answers of VENs that opted in it holds."""
+        raise NotImplementedError(f"{self.name} knows no events")  # the bare echo
+
 
 class Ours(Server):
     """`vtn serve` on SQLite, or on the database at `url`."""
@@ -219,6 +223,7 @@ token_file = "operator.token"
         command = [*vtn, "serve", "--config", self.config, *serve]
         self.program = Program(name, command, self.folder)
         self._contexts_made = False
+        self._published: list[str] = []
 
     @property
     def database(self) -> Path:
@@ -283,7 +288,15 @@ token_file = "operator.token"
             everyone=everyone,
             market_context=CONTEXT,
         )
-        self.operator.post("events", into=EventView, body=order)
+        event = self.operator.post("events", into=EventView, body=order)
+        self._published.append(event.event_id)
+
+    async def opted_in(self) -> int:
+        def work() -> int:
+            events = (self.operator.get("events", one, into=EventView) for one in self._published)
+            return sum(ven.opt == "optIn" for event in events for ven in event.vens)
+
+        return await asyncio.to_thread(work)
 
 
 class Openleadr(Server):
@@ -337,6 +350,9 @@ class Openleadr(Server):
 
     async def publish(self, sites: Sequence[Site]) -> None:
         await self.say(do="publish", ven_ids=[site.ven_id for site in sites])
+
+    async def opted_in(self) -> int:
+        return int((await self.say(do="kept"))["opts"])
 
     async def say(self, **what: Any) -> dict[str, Any]:
         """Have the peer's process do something. Raises BenchFault where it cannot."""

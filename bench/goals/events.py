@@ -7,6 +7,7 @@ from functools import partial
 
 from bench import honesty, messages
 from bench.conversation import introduce
+from bench.errors import BenchFault
 from bench.load import Connection, Reply, flat_out, open_all, post
 from bench.plan import Run
 from bench.ratios import Row, at_least, over
@@ -36,6 +37,10 @@ async def measure(run: Run) -> None:
             {one.name: partial(_round, run, one, crowds[one.name]) for one in (ours, peer)},
             rounds=run.amounts.rounds,
         )
+        told = count * (run.amounts.rounds + 1)
+        for server in (ours, peer):
+            if (held := await server.opted_in()) != told:
+                raise BenchFault(f"{server.name} holds {held} opts of {told} it said yes to.")
     us = {name: figure.value for name, figure in figures.items()}
     run.rows.every.append(
         Row(

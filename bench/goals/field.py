@@ -72,8 +72,8 @@ async def measure(run: Run) -> None:
                 ratio=over(cpu[name].value, cpu["peer"].value),
                 target=at_most(0.45),
                 spread=cpu[name].spread,
-                note="import statements of the whole process, counted in it, until it was "
-                "connected to all it needs; bytecode was there; the least of some turns",
+                note="all imports of the whole process, counted in it, until it was connected to "
+                "all it needs; bytecode was there; the least of some turns",
             ),
         ]
 
