@@ -90,7 +90,7 @@ def qr_for_terminal(made: MadeCode) -> str:
 
 def write_sheet(made: MadeCode, file: Path) -> None:
     """An .html page to print, or the QR alone as .svg; mode 0600. Raises CodeRefused."""
-    import segno  # noqa: PLC0415 - as above
+    import segno  # noqa: PLC0415 - waits for its use: no other command needs it
 
     code = segno.make_qr(made.invitation)
     if file.suffix == ".svg":

@@ -203,7 +203,7 @@ def watch(settings: Settings, count: int | None, only: tuple[str, ...], *, as_js
         _run(_follow(settings, count, only, _json_line))
     elif sys.stdout.isatty():
         # rich waits for its use, to save memory on a field device
-        from ems_bridge.table import LiveTable  # noqa: PLC0415
+        from ems_bridge.table import LiveTable  # noqa: PLC0415 - as said above
 
         with LiveTable(Topics(settings.site, settings.node), _now) as table:
             _run(_follow(settings, count, only, table.add))

@@ -345,7 +345,7 @@ class Ring:
     def _select(self, meter: str, where: str, arguments: tuple[float, ...]) -> Columns:
         with self._lock, self._refusals():
             rows = self._db.execute(
-                "SELECT id, starts_at, watts, energy_wh, quality, start_error_us / 1000.0"  # noqa: S608 - `where` is one of two constants above
+                "SELECT id, starts_at, watts, energy_wh, quality, start_error_us / 1000.0"  # noqa: S608 - `where` is a constant of `readings` or `span`
                 f" FROM reading WHERE {where}",
                 (self._known(meter), *arguments),
             ).fetchall()

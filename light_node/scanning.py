@@ -157,7 +157,7 @@ def addresses(network: str) -> list[str]:
     try:
         net = ipaddress.ip_network(network, strict=False)
     except ValueError as error:
-        if "/" in network:
+        if "/" in network or network.replace(".", "").isdecimal():
             raise NothingToScan(
                 f"'{network}' is no network; write it like 192.168.1.0/24."
             ) from error

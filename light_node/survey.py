@@ -67,8 +67,8 @@ def scan(
 
     A serial line must not be in use: stop the node first. Nothing is written to any device.
     """
-    from light_node import sitefile  # noqa: PLC0415 - Modbus waits for its use
-    from light_node.scanning import LINES, RTU_UNITS, scan_network, scan_serial  # noqa: PLC0415
+    # Modbus waits for its use.
+    from light_node import scanning, sitefile  # noqa: PLC0415 - as said above
 
     configure_logs()
     if bool(serial) == bool(tcp):
@@ -79,11 +79,13 @@ def scan(
     with _progress() as tell:
         if serial:
             two: Literal[1, 2] = 2 if stop == "2" else 1
-            lines = LINES if baud is None else [(baud, parity, two)]
-            finds = scan_serial(serial, lines=lines, units=asked or RTU_UNITS, tell=tell)
+            lines = scanning.LINES if baud is None else [(baud, parity, two)]
+            finds = scanning.scan_serial(
+                serial, lines=lines, units=asked or scanning.RTU_UNITS, tell=tell
+            )
         else:
             host, port = _address(tcp)
-            finds = scan_network(host, port=port, units=asked, tell=tell)
+            finds = scanning.scan_network(host, port=port, units=asked, tell=tell)
         found = asyncio.run(_collect(finds))
     if as_json:
         show_json([{"place": str(each.place), **_told(each)} for each in found])

@@ -151,8 +151,8 @@ def enroll(
     """
     configure_logs(log_format=log_format)
     # Waits for its use, once in the life of a device.
-    from doorway.invitation import read_invitation  # noqa: PLC0415
-    from ven.enrolment import Place, enrol, ready  # noqa: PLC0415
+    from doorway.invitation import read_invitation  # noqa: PLC0415 - as said above
+    from ven.enrolment import Place, enrol, ready  # noqa: PLC0415 - as said above
 
     place = Place(folder=folder.expanduser().absolute())
     invitation = read_invitation(address, code=code, root=root)

@@ -84,3 +84,11 @@ def test_history_says_how_many_days_it_has_taken_in(call, tmp_path):
     result = call("history", "import", str(tmp_path / "x.csv"))
 
     assert result.output == "192 quarters of an hour (2.0 days) are in.\n"
+
+
+@pytest.mark.parametrize("network", ["999.1.1.1", "192.168.1", "192.168.1.0/99", "10.0.0.0/8"])
+def test_a_network_that_is_none_or_too_large_is_refused_before_anything_is_asked(network):
+    result = CliRunner().invoke(main, ["scan", "--tcp", network])
+
+    assert result.exit_code == 1
+    assert "write it like 192.168.1.0/24" in result.stderr or "name a part of it" in result.stderr
