@@ -429,8 +429,8 @@ class Steering:
         return self._unanswered_since or now
 
     async def _write(self, made: SetPoint, level_w: float | None) -> None:
-        if self._writers.ems is not None:
-            await self._writers.ems.write(made)
+        if self._writers.ems is not None and not await self._writers.ems.write(made):
+            self._renew = True
         for device in self._writers.devices:
             device.write(made, level_w)
         event_id = made.reason.event_id

@@ -51,8 +51,8 @@ class EmsWriter:
         self._link = link
         self._topics = topics
 
-    async def write(self, lease: SetPoint) -> None:
-        """Send the lease or the release; what the outbox refuses is logged, for it comes again."""
+    async def write(self, lease: SetPoint) -> bool:
+        """Send the lease or the release; False where the outbox refuses it: then say it again."""
         try:
             await self._link.publish(
                 self._topics.limit_cmd, lease, expires_at=lease.not_after, supersedes="limit"
@@ -65,6 +65,8 @@ class EmsWriter:
                 )
         except BridgeError as fault:
             log.error("not_sent_to_ems", topic=self._topics.limit_cmd, why=str(fault))  # noqa: TRY400 - the sentence says it all
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

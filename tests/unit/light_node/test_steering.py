@@ -466,6 +466,25 @@ async def test_an_outbox_that_fails_does_not_stop_the_steering(bench, link):
     assert link.of(SetPoint)[-1].delta_w == -50_000
 
 
+async def test_a_release_that_the_outbox_refused_is_sent_when_it_takes_it_again(bench, link):
+    await bench.plan(bench.step())
+    await bench.steer()
+    await bench.plan()
+    link.fault = OutboxFault("the card is full.")
+    await bench.steer(10)
+    assert not link.of(SetPoint)[-1].release
+    await bench.steer(10)
+
+    link.fault = None
+    await bench.steer(10)
+
+    assert link.of(SetPoint)[-1].release
+    assert TOPICS.limit_state not in link.retained
+    sent = len(link.sent)
+    await bench.steer(10)
+    assert len(link.sent) == sent, "once"
+
+
 async def test_without_an_ems_nothing_is_leased(tmp_path, clock):
     bench = Bench(tmp_path, clock, None)
     await bench.plan(bench.step())
