@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opts: one row per resource (or for the whole VEN), so that precedence is kept per resource."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, insert, select, update
@@ -18,7 +18,7 @@ async def add(
     connection: AsyncConnection,
     ven_id: str,
     opt: CreateOpt,
-    scopes: Iterable[str],
+    scopes: Collection[str],
     *,
     at: datetime,
 ) -> None:
@@ -31,38 +31,32 @@ async def add(
     device_class = ",".join(sorted(opt.device_class.end_device_assets)) if opt.device_class else ""
     context = normal_context(opt.market_context or "")
     event_id = opt.event.event_id if opt.event else None
-    document = encode(opt)
-    for scope in scopes:
-        same = [
-            OptRow.ven_id == ven_id,
-            OptRow.scope == scope,
-            OptRow.device_class == device_class,
-            OptRow.ended_at.is_(None),
-        ]
-        if event_id is not None:
-            same.append(OptRow.event_id == event_id)
-        else:
-            same += [
-                OptRow.event_id.is_(None),
-                OptRow.market_context == context,
-                OptRow.opt_type == opt.opt_type.value,
-            ]
-        await connection.execute(
-            update(OptRow).where(*same).values(ended_at=at, ended_by="superseded")
-        )
-        await connection.execute(
-            insert(OptRow).values(
-                ven_id=ven_id,
-                opt_id=opt.opt_id,
-                opt_type=opt.opt_type.value,
-                scope=scope,
-                device_class=device_class,
-                market_context=context,
-                event_id=event_id,
-                document=document,
-                received_at=at,
-            )
-        )
+    same = [
+        OptRow.ven_id == ven_id,
+        OptRow.device_class == device_class,
+        OptRow.ended_at.is_(None),
+        OptRow.event_id == event_id,
+    ]
+    if event_id is None:
+        same += [OptRow.market_context == context, OptRow.opt_type == opt.opt_type.value]
+    in_force = await connection.execute(select(OptRow.number, OptRow.scope).where(*same))
+    earlier = [number for number, scope in in_force if scope in scopes]
+    await connection.execute(
+        update(OptRow)
+        .where(OptRow.number.in_(earlier), OptRow.ended_at.is_(None))
+        .values(ended_at=at, ended_by="superseded")
+    )
+    row = {
+        "ven_id": ven_id,
+        "opt_id": opt.opt_id,
+        "opt_type": opt.opt_type.value,
+        "device_class": device_class,
+        "market_context": context,
+        "event_id": event_id,
+        "document": encode(opt),
+        "received_at": at,
+    }
+    await connection.execute(insert(OptRow), [{**row, "scope": one} for one in scopes])
 
 
 async def weight(connection: AsyncConnection, ven_id: str, event_id: str | None) -> int:
