@@ -55,6 +55,9 @@ class Tally:
 
     def see(self, reading: Reading) -> None:
         starts_s = minute_of(reading.starts_at)
+        if max(self._minutes, default=starts_s) > starts_s + MINUTE_S:  # the clock was set back
+            self._minutes.clear()
+            self._whole_from = None
         if self._whole_from is None:  # the first one began before us: the disk may know more
             self._whole_from = starts_s + MINUTE_S
         meters = self._minutes.setdefault(starts_s, {})

@@ -138,6 +138,8 @@ class Telling:
     async def catch_up(self, next_s: float) -> float:
         """Tell every whole minute from `next_s` on, oldest first; returns where to go on."""
         now_s = self._seconds()
+        # Where the clock was set back, minutes go on, and some come twice.
+        next_s = min(next_s, minute_of(now_s))
         was_s = next_s = max(next_s, minute_of(now_s - OLDEST_S))
         is_marked = False
         while next_s + MINUTE_S <= now_s:

@@ -178,6 +178,31 @@ async def test_what_is_older_than_the_ring_is_not_told(house):
     assert len(house.line.minutes) == 7 * 86_400 / MINUTE_S
 
 
+@pytest.mark.parametrize("back", [timedelta(hours=1), timedelta(days=400)])
+async def test_minutes_go_on_at_once_after_the_clock_was_set_back(house, back):
+    house.at = BEGIN + timedelta(seconds=65)
+    next_s = await house.telling.catch_up(BEGIN.timestamp())
+    house.at += timedelta(minutes=1) - back
+    next_s = await house.telling.catch_up(next_s)
+    house.at += timedelta(minutes=1)
+    await house.telling.catch_up(next_s)
+
+    then = (BEGIN - back + timedelta(minutes=2)).timestamp()
+    assert house.told() == [(BEGIN.timestamp(), False), (then, False)]
+
+
+def test_minutes_are_counted_anew_after_the_clock_was_set_back():
+    tally = Tally(kept=2)
+    for minute in range(100, 105):
+        tally.see(reading(minute * MINUTE_S))
+    for minute in range(40, 42):
+        tally.see(reading(minute * MINUTE_S, watts=2.0))
+
+    assert tally.samples("main", 40 * MINUTE_S) is None
+    assert tally.samples("main", 41 * MINUTE_S) == [(2.0, Quality.GOOD)]
+    assert tally.samples("main", 104 * MINUTE_S) is None
+
+
 async def test_an_alert_stands_as_long_as_its_trouble_and_is_then_cleared(house):
     house.troubles = {"disk": "The disk is full."}
     await house.telling.look()
