@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 from vtn.errors import NewerSchema, NotAtHead, StoreError
 from vtn.store.faults import named
 from vtn.store.group_commit import GroupCommit
-from vtn.store.sqlite import BUSY_MS, DRIVER, begin_immediate
+from vtn.store.sqlite import BUSY_MS, DRIVER, Reader, begin_immediate
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -193,7 +193,13 @@ def _engine(url: str) -> AsyncEngine:
 
 
 def _sqlite_reader(url: str) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=4, max_overflow=0, pool_timeout=30)
+    engine = create_async_engine(
+        url,
+        pool_size=4,
+        max_overflow=0,
+        pool_timeout=30,
+        connect_args={"async_creator_fn": Reader},
+    )
     _prepare(engine, "PRAGMA cache_size=-512")  # KiB each; the system caches the file anyway
     event.listen(
         engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN")

@@ -4,14 +4,17 @@
 A statement on SQLite takes some ten microseconds, a hop to a driver's thread and back many times
 that, and a driver with a thread of its own (aiosqlite) needs four hops a statement. So the short
 transactions of the writer run in the event loop; taking the write lock, which another process may
-hold, and the commit, which waits for the disk, do not. Long reads belong on the reader's engine.
+hold, and the commit, which waits for the disk, do not. Long reads belong on the reader's engine,
+whose connections are `Reader`s.
 """
 
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
+import aiosqlite
 from sqlalchemy import Pool
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
@@ -71,6 +74,27 @@ class Dialect(SQLiteDialect_pysqlite):
 
     def do_commit(self, dbapi_connection: Any) -> None:
         _elsewhere(dbapi_connection.commit)
+
+
+class Reader(aiosqlite.Connection):
+    """A connection that can be given up twice.
+
+    Where a read is cancelled, SQLAlchemy closes its connection and waits; where that, too, is
+    cancelled, it stops the connection's thread by force. aiosqlite's own closing then asks the
+    thread that has ended to stop once more and waits for ever, and a VTN that stops waits for it.
+    """
+
+    def __init__(self, *where: Any, **options: Any) -> None:
+        """The arguments are those of sqlite3.connect."""
+        super().__init__(partial(sqlite3.connect, *where, **options), iter_chunk_size=64)
+        self._thread.daemon = True  # as SQLAlchemy has it for those that it makes itself
+        self._stopping: asyncio.Future[Any] | None = None
+
+    def stop(self) -> "asyncio.Future[Any] | None":
+        """Stop the thread; done when it has ended, however often it is asked for."""
+        if self._stopping is None:
+            self._stopping = super().stop()
+        return self._stopping
 
 
 def driver_of(connection: AsyncConnection) -> sqlite3.Connection | None:
