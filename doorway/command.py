@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manners of every command line: exit status 0, 1 (refused or failed), 2 (wrong usage)."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -50,6 +51,18 @@ class Door(click.Group):
 def _refuse(sentence: str) -> NoReturn:
     click.echo(f"{click.style('error:', fg='red', bold=True)} {sentence}", err=True)
     sys.exit(1)
+
+
+class Finite(click.FloatRange):
+    """A number within bounds, as click.FloatRange, and neither nan nor inf."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:  # Any: as click has it
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def show(text: str) -> None:

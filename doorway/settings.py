@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings: one TOML file a program, decoded once into one frozen msgspec Struct."""
 
+import math
 import os
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,9 +57,24 @@ def decode_settings(raw: dict[str, Any], into: type[T], *, source: str, folder: 
         raise NotImplementedError(f"Settings of type {kind} are not supported")
 
     try:
-        return msgspec.convert(raw, into, dec_hook=to_path)
+        settings = msgspec.convert(raw, into, dec_hook=to_path)
     except msgspec.ValidationError as error:
         raise SettingsFault(f"{source}: {explain(str(error), into)}") from error
+    for where in _endless(raw, ""):  # TOML knows nan and inf, and no limit holds against them
+        raise SettingsFault(f"{source}: [{where}] must be a number that is finite.")
+    return settings
+
+
+def _endless(value: object, where: str) -> Iterator[str]:
+    """Where numbers stand that are none, or have no end."""
+    if isinstance(value, dict):
+        for key, inside in value.items():
+            yield from _endless(inside, f"{where}.{key}" if where else key)
+    elif isinstance(value, list):
+        for index, inside in enumerate(value):
+            yield from _endless(inside, f"{where}[{index}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield where
 
 
 def _placed(path: Path, folder: Path) -> Path:

@@ -17,6 +17,7 @@ import click
 import msgspec
 
 from doorway import Door, configure_logs, load_settings, show, show_json
+from doorway.command import Finite
 from doorway.version import version
 from ems_bridge.asyncapi import document, schema_files, schemas, to_yaml
 from ems_bridge.broker import broker_at
@@ -33,6 +34,7 @@ from ems_bridge.words import in_words
 
 Command = Callable[..., None]
 FILE = click.Path(path_type=Path, dir_okay=False)
+_YEAR_MIN = 366 * 24 * 60
 
 
 def _now() -> datetime:
@@ -156,7 +158,7 @@ def _run(act: Coroutine[Any, Any, None]) -> None:
 )
 @_place
 @click.option("--plant", help="tcp://host:port of the building's load port; else a simulated one.")
-@click.option("--rated-kw", type=click.FloatRange(min=0, min_open=True), help="The plant's size.")
+@click.option("--rated-kw", type=Finite(min=0, min_open=True), help="The plant's size.")
 def reference(settings: Settings, plant: str | None, rated_kw: float | None) -> None:
     """Run the reference EMS: it obeys set-points and answers them, as a BMS should."""
     asked: dict[str, Any] = {}
@@ -269,18 +271,18 @@ def _said(incoming: Incoming) -> str:
     )
 )
 @_place
-@click.option("--delta-kw", type=float, help="A change against the natural load; -5 reduces.")
-@click.option("--max-kw", type=float, help="A limit that the load must not exceed.")
-@click.option("--min-kw", type=float, help="A limit that the load must not fall below.")
+@click.option("--delta-kw", type=Finite(), help="A change against the natural load; -5 reduces.")
+@click.option("--max-kw", type=Finite(), help="A limit that the load must not exceed.")
+@click.option("--min-kw", type=Finite(), help="A limit that the load must not fall below.")
 @click.option(
     "--for",
     "seconds",
-    type=click.FloatRange(1, 900),
+    type=Finite(1, 900),
     default=30.0,
     show_default=True,
     help="Seconds to hold it.",
 )
-@click.option("--ramp-kw-per-s", type=click.FloatRange(min=0, min_open=True), help="The ramp.")
+@click.option("--ramp-kw-per-s", type=Finite(min=0, min_open=True), help="The ramp.")
 @click.option("--force", is_flag=True, help="Even while a lease of an event is in force.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON message a line.")
 def send(
@@ -328,7 +330,7 @@ def _watts(kilowatts: float | None) -> float | None:
 @click.option("--reason", default="a person at the building", show_default=True, help="Why.")
 @click.option(
     "--for-minutes",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True, max=_YEAR_MIN),
     help="How long; else until it is switched off.",
 )
 def override(settings: Settings, state: str, reason: str, for_minutes: float | None) -> None:
@@ -363,16 +365,16 @@ def _list_scenarios(context: click.Context, _option: click.Parameter, wanted: bo
     )
 )
 @_place
-@click.option("--rated-kw", type=click.FloatRange(min=0, min_open=True), help="The plant's size.")
+@click.option("--rated-kw", type=Finite(min=0, min_open=True), help="The plant's size.")
 @click.option(
     "--step-kw",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Finite(min=0, min_open=True),
     help="How much less is asked for.  [default: 5 % of the plant's size]",
 )
 @click.option(
     "--patience",
     "patience_s",
-    type=click.FloatRange(1, 900),
+    type=Finite(1, 900),
     default=30.0,
     show_default=True,
     help="Seconds the plant takes at most for --step-kw.",

@@ -14,6 +14,7 @@ import click
 import msgspec
 
 from doorway import LOG_FORMAT, Door, LogFormat, configure_logs, show, show_json, show_verdict
+from doorway.command import Finite
 from doorway.spared import uncollected
 from light_node import screen
 from light_node.commission import Weight
@@ -23,6 +24,8 @@ from light_node.settings import Settings, load
 from light_node.survey import map_, scan
 
 ANSWER_S = 10.0
+_DIGITS = 6
+"""Of a duration: no calendar has more than so many days."""
 
 T = TypeVar("T")
 _MARKS = {
@@ -136,7 +139,7 @@ def read(settings: Settings, *, as_json: bool) -> None:
 @_configured
 @click.option(
     "--seconds",
-    type=click.FloatRange(0, 3600),
+    type=Finite(0, 3600),
     default=4.0,
     show_default=True,
     help="Watch the meters for so long; coarse energy counters need minutes.",
@@ -279,6 +282,6 @@ def _duration(text: str) -> timedelta:
     units = {"min": "minutes", "h": "hours", "d": "days"}
     for suffix, unit in units.items():
         number = text.removesuffix(suffix)
-        if number != text and number.isdigit() and int(number) > 0:
+        if number != text and number.isdecimal() and len(number) <= _DIGITS and int(number) > 0:
             return timedelta(**{unit: int(number)})
     raise _Failed(f"'{text}' is no duration; write it like 90min, 2h or 1d.")

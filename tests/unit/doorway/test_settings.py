@@ -19,6 +19,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     ring: Path = Path("ring.db")
     meter: list[Meter] = []
+    most_w: float | None = None
+    windows: list[dict[str, float]] = []
 
 
 def decode(raw: dict) -> Site:
@@ -88,3 +90,20 @@ def test_a_home_that_there_is_not_is_named_with_its_key() -> None:
 def test_a_path_that_no_system_knows_is_named_with_its_key() -> None:
     with pytest.raises(SettingsFault, match=r"\[ring\] .*NUL"):
         decode({"name": "a", "ring": "a\0b"})
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("most_w = nan", "most_w"),
+        ("most_w = -inf", "most_w"),
+        ("windows = [{ a = 1 }, { a = 2, b = inf }]", "windows[1].b"),
+    ],
+)
+def test_a_number_that_is_none_or_has_no_end_is_refused(
+    tmp_path: Path, line: str, where: str
+) -> None:
+    (tmp_path / "site.toml").write_text(f'name = "a"\n{line}\n')
+    with pytest.raises(SettingsFault) as refused:
+        load_settings(tmp_path / "site.toml", Site)
+    assert str(refused.value).endswith(f"site.toml: [{where}] must be a number that is finite.")

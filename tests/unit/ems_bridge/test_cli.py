@@ -40,6 +40,9 @@ def test_every_help_ends_with_an_example(command):
         (["send", *PLACE, "--delta-kw", "1", "--max-kw", "1"], "give --delta-kw"),
         (["override", "off", *PLACE, "--for-minutes", "5"], "belongs to 'override on'"),
         (["override", "maybe", *PLACE], "maybe"),
+        (["override", "on", *PLACE, "--for-minutes", "99999999999"], "not in the range"),
+        (["override", "on", *PLACE, "--for-minutes", "nan"], "not a finite number"),
+        (["send", *PLACE, "--delta-kw", "inf"], "not a finite number"),
         (["send", *PLACE, "--delta-kw", "1", "--for", "0"], "0"),
     ],
 )

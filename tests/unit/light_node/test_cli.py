@@ -54,7 +54,9 @@ def test_an_unknown_command_is_wrong_usage(call):
     assert call("explode").exit_code == 2
 
 
-@pytest.mark.parametrize("text", ["soon", "2", "0h", "-1h", "h"])
+@pytest.mark.parametrize(
+    "text", ["soon", "2", "0h", "-1h", "h", "1000000d", "9999999999999d", "²h"]
+)
 def test_a_duration_nobody_understands_is_refused_before_anything_happens(call, text):
     result = call("override", "on", "--reason", "r", "--for", text)
 
