@@ -29,7 +29,7 @@ from vtn.operator_client import OperatorClient
 from vtn.orders import EventOrder, SignalOrder
 from vtn.views import EventView, Ven
 
-START_S = 30.0
+START_S = 120.0
 STOP_S = 20.0
 BIN = Path(sys.executable).parent
 CONTEXT = "http://market.example/bench"

@@ -14,7 +14,7 @@ from pathlib import Path
 from chaos.errors import SetUpFault
 from demo.ports import free_port
 
-START_S = 15.0
+START_S = 60.0
 
 ACL = """
 # Everybody of the site may read; a node (its certificate's common name) writes below its own name,

@@ -13,7 +13,7 @@ from typing import TypeVar
 from chaos.errors import InVain
 
 BIN = Path(sys.executable).parent
-STOP_S = 15.0
+STOP_S = 60.0
 
 T = TypeVar("T")
 

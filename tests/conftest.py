@@ -28,7 +28,7 @@ settings.load_profile("demandflex")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A unit test has 20 s and no network; the others keep the 120 s of pyproject.toml.
+    """A unit test has 20 s and no network; the others keep the 300 s of pyproject.toml.
 
     Unix sockets stay allowed (pyproject.toml): an event loop wakes itself through one.
     """

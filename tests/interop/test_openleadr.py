@@ -154,7 +154,7 @@ def test_our_ven_registers_opts_in_and_reports_to_an_openleadr_vtn(
     assert abs((now - taken).total_seconds()) < 120
 
 
-def _wait(what: str, ask: Callable[[], T], within_s: float = 20.0) -> T:
+def _wait(what: str, ask: Callable[[], T], within_s: float = 60.0) -> T:
     deadline = time.monotonic() + within_s
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"in vain: {what}"

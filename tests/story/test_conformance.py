@@ -25,7 +25,7 @@ from conformance.vtn_player import VEN_ID, VTN_ID, VtnPlayer
 from conformance.wire import Client, Keys, Server, client_context, server_context
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass
@@ -60,7 +60,7 @@ def run_harness(*words, only):
     for name in only:
         command += ["--only", name]
     done = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False
     )
     assert done.stdout, done.stderr
     return done.returncode, {test["name"]: test for test in json.loads(done.stdout)["tests"]}

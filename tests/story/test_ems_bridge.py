@@ -33,7 +33,7 @@ from ems_bridge.reference_ems import PlantState, ReferenceEms
 
 TOPICS = Topics("town-hall", "node-1")
 EMS = "bms"
-WAIT_S = 30.0
+WAIT_S = 60.0
 
 
 def now() -> datetime:

@@ -40,7 +40,7 @@ def test_the_first_admin_gets_in_over_https_and_the_command_line_trusts_that_cer
     assert place.run("user", "reset", "admin").returncode == 0
 
     with pytest.raises((urllib.error.URLError, ConnectionError)):
-        urllib.request.urlopen(f"http://127.0.0.1:{place.operator_port}/healthz", timeout=5)
+        urllib.request.urlopen(f"http://127.0.0.1:{place.operator_port}/healthz", timeout=60)
     tls = ssl.create_default_context(cafile=authority.trust)
     tls.check_hostname = False
     where = f"https://127.0.0.1:{place.operator_port}/openapi.json"
@@ -48,7 +48,7 @@ def test_the_first_admin_gets_in_over_https_and_the_command_line_trusts_that_cer
     opener = urllib.request.build_opener(
         urllib.request.HTTPSHandler(context=tls), urllib.request.HTTPCookieProcessor(jar)
     )
-    with opener.open(where, timeout=10) as answer:
+    with opener.open(where, timeout=60) as answer:
         assert json.load(answer)["openapi"].startswith("3.1")
     assert [(one.name, one.secure) for one in jar] == [("vtn_csrf", True)]
     assert len(password) > 20

@@ -52,7 +52,7 @@ class Manager:
 
     def hear(self, wanted, *, times=1):
         """Wait until it was said so often."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.said.count(wanted) < times:
             assert time.monotonic() < deadline, self.said
             with contextlib.suppress(TimeoutError):

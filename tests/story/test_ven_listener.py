@@ -71,7 +71,7 @@ class Sender:
         try:
             writer.write(text.encode() + body)
             await writer.drain()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 line = await reader.readline()
             return int(line.split()[1]) if line else 0
         except ConnectionError:

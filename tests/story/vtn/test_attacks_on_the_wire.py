@@ -28,7 +28,7 @@ from vtn import listener as listening
 
 PATH = b"/OpenADR2/Simple/2.0b/OadrPoll"
 POLL = oadr.build(Poll(ven_id="mallory"))
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 
 
 @contextlib.asynccontextmanager
@@ -162,8 +162,8 @@ def test_what_http_offers_and_openadr_has_no_use_for_is_left_alone(tmp_path, aut
 def test_http_out_of_shape_is_refused_or_cut_off_and_nothing_is_smuggled(
     tmp_path, authority, monkeypatch
 ):
-    monkeypatch.setattr(listening, "HEADER_S", 0.5)
-    monkeypatch.setattr(listening, "BODY_S", 0.5)
+    monkeypatch.setattr(listening, "HEADER_S", 2.0)
+    monkeypatch.setattr(listening, "BODY_S", 2.0)
     monkeypatch.setattr(listening, "LINGER_S", 0.2)
 
     async def act():
@@ -278,9 +278,9 @@ def test_slow_headers_slow_bodies_and_stalled_handshakes_hold_nobody_up(
     tmp_path, authority, monkeypatch
 ):
     """150 of each; all are cut off when their time is over."""
-    monkeypatch.setattr(listening, "HEADER_S", 1.5)
-    monkeypatch.setattr(listening, "BODY_S", 1.5)
-    monkeypatch.setattr(listening, "HANDSHAKE_S", 1.5)
+    monkeypatch.setattr(listening, "HEADER_S", 4.0)
+    monkeypatch.setattr(listening, "BODY_S", 4.0)
+    monkeypatch.setattr(listening, "HANDSHAKE_S", 4.0)
     monkeypatch.setattr(listening, "LINGER_S", 0.2)
 
     async def act():
@@ -294,7 +294,7 @@ def test_slow_headers_slow_bodies_and_stalled_handshakes_hold_nobody_up(
                 writer.write(half)
                 lines.append((reader, writer))
             await honest_is_answered(vtn)
-            async with asyncio.timeout(15), asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(PATIENCE_S), asyncio.TaskGroup() as tasks:
                 dripping = tasks.create_task(drip([writer for _, writer in lines[150:]]))
                 said = await asyncio.gather(*(heard(reader) for reader, _ in lines))
                 dripping.cancel()
@@ -327,7 +327,10 @@ def test_handshakes_under_way_are_bounded_and_who_stalls_makes_room(
         async with besieged(tmp_path, authority) as vtn:
             lines = [await stalling(vtn) for _ in range(30)]
             most = 0
-            async with asyncio.timeout(10), Wired(vtn, "honest", vtn.honest.context) as again:
+            async with (
+                asyncio.timeout(PATIENCE_S),
+                Wired(vtn, "honest", vtn.honest.context) as again,
+            ):
                 asking = asyncio.create_task(again.poll())
                 while not asking.done():
                     most = max(most, len(vtn.listener.greeting))
@@ -353,7 +356,7 @@ def test_a_crowd_that_comes_at_once_is_let_in_one_after_the_other(tmp_path, auth
                 async with Wired(vtn, "honest", vtn.honest.context) as again:
                     return (await again.poll()).response.ok
 
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_S):
                 return await asyncio.gather(*(come() for _ in range(60)))
 
     assert in_uvloop(act()) == [True] * 60
@@ -403,7 +406,7 @@ def test_who_sends_many_requests_and_reads_no_answer_is_cut_off(tmp_path, author
             asking = asking.replace(b"OadrPoll", b"EiRegisterParty").replace(b": close", b": x")
             most = 0
             with contextlib.suppress(OSError):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(PATIENCE_S):
                     while not most or vtn.listener.connections.of(vtn.mallory.issued.sha256):
                         most += len(vtn.listener.connections.of(vtn.mallory.issued.sha256))
                         if writer.transport.get_write_buffer_size() < 1_000_000:

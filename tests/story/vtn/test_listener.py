@@ -46,7 +46,7 @@ async def connected(ven):
 
 
 async def closed(reader):
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         with contextlib.suppress(OSError):
             return await reader.read() == b""
         return True
@@ -192,13 +192,13 @@ async def test_a_ven_that_polls_slowly_keeps_its_connection_until_it_is_idle_for
     tmp_path, clock, authority, monkeypatch
 ):
     """Neither the time for headers nor the poll interval ends it; nobody hangs on for ever."""
-    monkeypatch.setattr(listening, "HEADER_S", 0.1)
     monkeypatch.setattr(listening, "IDLE_S", 0.2)
     async with (
-        serving(tmp_path, clock, authority, poll_interval_s=1) as vtn,  # idle: 1.5 s
+        serving(tmp_path, clock, authority, poll_interval_s=3) as vtn,  # idle: 4.5 s
         await vtn.wired("0042") as ven,
     ):
         await ven.register()
+        monkeypatch.setattr(listening, "HEADER_S", 0.1)
         (connection,) = vtn.listener.connections.of(ven.issued.sha256)
         await asyncio.sleep(0.5)
         await ven.poll(RegisterReport)
@@ -393,7 +393,7 @@ class Through:
 
 
 async def until_open(port):
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -20,7 +20,7 @@ from vtn.operations import make_app
 from vtn.services.office import Office
 from vtn.vitals import Vitals
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture

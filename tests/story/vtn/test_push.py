@@ -44,7 +44,7 @@ from vtn.revocation import RevocationLists
 from vtn.store import migrate
 from vtn.store.nonces import Nonces
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class PushVen(Speaker):

@@ -39,7 +39,7 @@ class Line:
         await self.writer.drain()
 
     async def hear(self):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             return head, await self.reader.readexactly(length)
