@@ -411,13 +411,13 @@ def _stretches(
 def _instant(settings: Settings, text: str, option: str) -> datetime:
     try:
         at = datetime.fromisoformat(text)
-    except ValueError as error:
+        if at.tzinfo is None:
+            at = at.replace(tzinfo=config.zone(settings.site.timezone))
+        return at.astimezone(UTC).replace(microsecond=0)
+    except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"'{text}' is no time like 2026-12-24T12:00.", param_hint=option
         ) from error
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=config.zone(settings.site.timezone))
-    return at.astimezone(UTC).replace(microsecond=0)
 
 
 @main.command(epilog=_example("ven fingerprint --config ven.toml"))

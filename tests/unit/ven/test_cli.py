@@ -145,6 +145,7 @@ def test_what_needs_a_running_ven_says_so(run, words):
         (("opt", "sideways", "e-1"), "No such command 'sideways'"),
         (("opt", "schedule", "--from", "2026-12-24"), "Missing option '--in'"),
         (("opt", "schedule", "--in", "--from", "noon"), "'noon' is no time like"),
+        (("opt", "schedule", "--in", "--from", "9999-12-31T23:00-05:00"), "is no time like"),
         (
             ("opt", "schedule", "--in", "--from", "2026-12-24", "--to", "2026-12-23"),
             "A time ends after it begins",
