@@ -44,8 +44,8 @@ ANSWER_TIMEOUT_S = 10.0
 """A broker that has not answered a packet by then is taken for dead, and connected to anew."""
 STOP_TIMEOUT_S = 2.0
 """For the goodbye; a thread that a dead line still holds is left to its keep-alive."""
-BACK_OFF_S = (0.5, 1.0, 2.0, 4.0)
-"""A site's broker is near: a set-point should reach the EMS within 5 s of its return."""
+BACK_OFF_S = (0.5, 1.0, 2.0)
+"""A site's broker is near: a set-point should reach the EMS within 3 s of its return."""
 WILL_DELAY_S = 10
 """MQTT 5 only: a short break of the line is no loss worth telling."""
 NO_SUBSCRIBERS = 0x10

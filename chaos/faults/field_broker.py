@@ -14,9 +14,8 @@ from chaos.trial import Bench, Trial
 from chaos.verdict import Outcome, Patience, Verdict, outcome
 
 RUNS = 6
-GOAL_S = 5.0
-_AWAY_S = (2.0, 6.0, 14.0)
-"""The last is longer than a lease (12 s): the load is let go meanwhile."""
+_AWAY_S = (2.0, 16.0)
+"""At random; where it is longer than a lease (12 s) the load is let go meanwhile."""
 _EVENT_S = 60
 _LETS_GO_S = 20.0
 """A lease that cannot be taken back, and the lag of the plant."""
@@ -44,7 +43,6 @@ def _broker(bench: Bench) -> Outcome:
         runs=len(recoveries),
         wanted=runs,
         recoveries_s=recoveries,
-        goal_s=GOAL_S,
         measured={"set_points_obeyed": len(site.obeyed())},
     )
 
@@ -55,7 +53,7 @@ def _away(site: Field, bench: Bench, *, is_replaced: bool) -> tuple[float, int]:
     event = site.publish(starts_in_s=2, duration_s=_EVENT_S)
     house.wait("the load falls", lambda: site.reduction_w() > REDUCED_W)
     house.broker.kill()
-    away_s = bench.chance.choice(_AWAY_S)
+    away_s = bench.chance.uniform(*_AWAY_S)
     time.sleep(away_s)
     if is_replaced:
         site.cancel(event, known_after_s=1)
@@ -78,7 +76,7 @@ def _away(site: Field, bench: Bench, *, is_replaced: bool) -> tuple[float, int]:
 TRIALS = (
     Trial(
         name="field-broker-killed",
-        what="Broker killed -9 in an event: what is in force reaches the EMS in 5 s, nothing stale",
+        what="Broker killed -9 in an event: what is in force reaches the EMS in 3 s, nothing stale",
         run=_broker,
         budget_s=400,
         usual_s=160,
