@@ -7,7 +7,7 @@ A status (oadrPayloadResourceStatus) becomes series of its own beside the rID: "
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -16,6 +16,8 @@ from oadr.report import Report, ReportDescription
 from vtn.errors import Rejected
 from vtn.records import Point, Samples
 
+GREATEST = 1e100
+"""Far beyond every 32-bit float: some meters show the greatest one when they know nothing."""
 _CONTROLS = {
     "capacity": "capacity",
     "level_offset": "levelOffset",
@@ -141,7 +143,7 @@ def _plain(
     factor = description.unit.factor if description.unit else 1.0
     if factor != 1.0:
         values = tuple([value * factor for value in values])
-    _check_finite(point, values)
+    _check_reach(point, values)
     quality = tuple([word or "" for word in column.quality]) or ("",) * len(values)
     return Samples(point=point, starts_at=starts_at, values=values, quality=quality)
 
@@ -159,12 +161,13 @@ def _numbers(
     if not rows:
         return []
     found = _columns(point, rows)
-    _check_finite(point, found.values)
+    _check_reach(point, found.values)
     return [found]
 
 
-def _check_finite(point: Point, values: Iterable[float]) -> None:
-    if not all(map(math.isfinite, values)):
+def _check_reach(point: Point, values: Sequence[float]) -> None:
+    """Values can be added up, however many: else the sum over a fleet could be spoilt by one."""
+    if not all(map(math.isfinite, values)) or max(values) > GREATEST or min(values) < -GREATEST:
         raise Rejected("454", f"A value of the rID '{point.r_id}' is beyond all measure.")
 
 
@@ -175,6 +178,8 @@ def _statuses(point: Point, column: Column, starts_at: Sequence[int]) -> list[Sa
         if isinstance(value, ResourceStatus):
             for facet, number in facets(value).items():
                 rows.setdefault(facet, []).append((at, number, word or ""))
+    for several in rows.values():
+        _check_reach(point, [number for _, number, _ in several])
     status = dataclasses.replace(point, unit="")
     return [_columns(dataclasses.replace(status, facet=facet), rows[facet]) for facet in rows]
 

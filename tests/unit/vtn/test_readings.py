@@ -122,6 +122,25 @@ def test_a_value_that_overflows_its_scale_is_refused():
         read(report(1, columns=(column,)), description(unit=tera))
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_value_with_which_nothing_could_be_added_up_is_refused(sign):
+    def column(value):
+        return Column(r_id="P", values=(1.0, sign * value))
+
+    assert read(report(2, columns=(column(1e100),)), description())
+    with pytest.raises(Rejected, match="beyond all measure"):
+        read(report(2, columns=(column(1e101),)), description())
+
+
+def test_a_status_beyond_all_measure_is_refused():
+    status = ResourceStatus(
+        online=True, manual_override=False, set_point=LoadControl(current=1e300)
+    )
+
+    with pytest.raises(Rejected, match="beyond all measure"):
+        read(report(1, columns=(Column(r_id="P", values=(status,)),)), description())
+
+
 def test_a_point_that_was_not_asked_for_is_refused():
     """Rule 304."""
     with pytest.raises(Rejected) as caught:
