@@ -35,6 +35,8 @@ SOON_S: Final = 0.15
 """So long the page Now waits for what very many VENs say; what comes later is shown later."""
 PATIENCE_S: Final = 0.8
 """So long the page of one event does."""
+BEHIND_S: Final = 0.3
+"""What was begun so long before somebody asked may lack what has just been done."""
 _AT_A_TIME: Final = 50
 """Of so many VENs at once what was verified is reckoned, so that others get their turn."""
 _MOST_STANDINGS: Final = 8
@@ -118,6 +120,8 @@ class Board:
         self._now = now
         self._monotonic = monotonic
         self._kept: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._began: dict[Hashable, float] = {}
+        """When each of those kept was begun."""
         self._standings: dict[str, Standing] = {}
         """Of events of many VENs; the one looked at last is the last."""
         self._anew: dict[str, Standing] = {}
@@ -131,6 +135,18 @@ class Board:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def moment(self) -> float:
+        """What `is_behind` is to be told of when somebody asks."""
+        return self._monotonic()
+
+    def is_behind(self, asked: float, *keys: Hashable) -> bool:
+        """Whether one of these, as it is kept, was begun well before somebody `asked`.
+
+        Then it may lack what they were told of, and nobody will tell them again: they are to look
+        once more.
+        """
+        return any(self._began.get(key, asked) < asked - BEHIND_S for key in keys)
 
     async def running(self) -> tuple[Running, ...]:
         """Events that are active now."""
@@ -149,7 +165,7 @@ class Board:
     async def now(self) -> Now:
         found = await self._once("now", self._look)
         if not found.is_whole:
-            self._kept.pop("now", None)  # who asks again gets more
+            self._forget("now")  # who asks again gets more
         return found
 
     async def course(self, of: Headline, *, within_s: float = PATIENCE_S) -> Course:
@@ -273,19 +289,24 @@ class Board:
         if kept is None or (kept[1].done() and self._monotonic() >= kept[0]):
             began = self._monotonic()
             task: asyncio.Task[T] = asyncio.ensure_future(_awaited(find))
-            self._kept.pop(key, None)
+            self._forget(key)
             self._kept[key] = began + FRESH_S, task
+            self._began[key] = began
             task.add_done_callback(lambda done: self._keep(key, done, began, share))
             while len(self._kept) > _MOST:
-                del self._kept[next(iter(self._kept))]
+                self._forget(next(iter(self._kept)))
         return self._kept[key][1]
 
     def _keep(self, key: Hashable, done: "asyncio.Task[Any]", began: float, share: float) -> None:
         ended = self._monotonic()
         if done.cancelled() or done.exception() is not None:  # who waited was told; ask again
-            self._kept.pop(key, None)
+            self._forget(key)
         elif key in self._kept:
             self._kept[key] = ended + max(FRESH_S - (ended - began), share * (ended - began)), done
+
+    def _forget(self, key: Hashable) -> None:
+        self._kept.pop(key, None)
+        self._began.pop(key, None)
 
 
 async def _awaited(find: Callable[[], Awaitable[T]]) -> T:

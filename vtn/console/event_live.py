@@ -16,6 +16,7 @@ from vtn.console import charts, words
 from vtn.console.board import Course, name_of
 from vtn.console.events import Line
 from vtn.console.shell import BoardHere, ShellHere, path_of
+from vtn.desk.watch import FINE_NODES
 from vtn.ladder import verdict
 from vtn.operations.needs import DeskHere
 from vtn.records import Headline
@@ -56,6 +57,10 @@ async def show_event(  # noqa: PLR0917 - Litestar gives each by its name
         title=name_of(headline.event),
         here="events",
         first=sentence(headline, course, verified, shell.now),
+        kept=[
+            ("ladder" if headline.targeted <= FINE_NODES else "standing", event_id),
+            *([] if verified is None else [("verified", event_id)]),
+        ],
         line=Line.of(headline),
         record=record,
         terms=[words.term(one) for one in record.event.signals],

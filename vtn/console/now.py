@@ -62,6 +62,7 @@ async def show_now(shell: ShellHere, board: BoardHere) -> Template:
         title="Now",
         here="now",
         first=sentence(found),
+        kept=["now"],
         found=found,
         unit=words.unit_for(found.ordered_w, found.delivered_w),
         alarms=alarms(found, shell.now),

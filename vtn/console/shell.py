@@ -4,7 +4,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -106,9 +106,19 @@ class Shell:
     """What one request needs to answer with a page."""
 
     def __init__(
-        self, request: AnyRequest, now: datetime, running: tuple[Running, ...] | None
+        self,
+        request: AnyRequest,
+        now: datetime,
+        running: tuple[Running, ...] | None,
+        board: Board | None = None,
+        asked: float = 0.0,
     ) -> None:
-        """`running` are the events that are active; None where it was not looked up."""
+        """`running` are the events that are active; None where it was not looked up.
+
+        `asked` is the moment of the `board` at which the request came.
+        """
+        self._board = board
+        self._asked = asked
         self._request = request
         self._running = running
         self.now = now
@@ -136,9 +146,13 @@ class Shell:
         first: str = "",
         status: int = 200,
         form: Form | None = None,
+        kept: Sequence[Hashable] = (),
         **context: Any,  # whatever the template of that page shows
     ) -> Template:
-        """A page; `first` is the sentence that answers its question."""
+        """A page; `first` is the sentence that answers its question.
+
+        `kept` names what the board was asked for, besides the events that are active.
+        """
         said, bad = _flash_of(self._request)
         return Template(
             template,
@@ -154,6 +168,8 @@ class Shell:
                 "nav": [one for one in NAV if self.may(one.act)],
                 "now": self.now,
                 "running": self._running,
+                "behind": self._board is not None
+                and self._board.is_behind(self._asked, "running", *kept),
                 "path": self._request.url.path,
                 "said": said,
                 "said_bad": bad,
@@ -175,8 +191,10 @@ BoardHere = NamedDependency[SkipValidation[Board]]
 
 async def shell(request: AnyRequest, board: BoardHere, now: NowHere) -> Shell:
     """Provided to every handler of the console as `shell`."""
-    running = await board.running() if request.scope.get("user") is not None else None
-    return Shell(request, now(), running)
+    if request.scope.get("user") is None:
+        return Shell(request, now(), None)
+    asked = board.moment()
+    return Shell(request, now(), await board.running(), board, asked)
 
 
 def path_of(*parts: str) -> str:

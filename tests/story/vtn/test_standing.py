@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import re
 from datetime import timedelta
 
 import pytest
@@ -152,6 +153,33 @@ async def test_when_the_vtn_stops_nothing_is_read_any_more(house, clock, monkeyp
     await found.close()
 
     assert asyncio.all_tasks() == before
+
+
+async def test_what_was_begun_before_it_was_asked_for_is_looked_at_once_more(house, clock):
+    kept = board.Board(house.desk, clock.now, monotonic=clock.monotonic)
+    asked = kept.moment()
+    assert (await kept.now()).coming == ()
+    assert not kept.is_behind(asked, "now")
+    await house.let_in("mill")
+    await house.publish()
+
+    clock.advance(0.5)  # a page is told of it, and looks
+    asked = kept.moment()
+    assert (await kept.now()).coming == ()
+    assert kept.is_behind(asked, "now")
+
+    clock.advance(1.0)  # so it looks again
+    asked = kept.moment()
+    assert len((await kept.now()).coming) == 1
+    assert not kept.is_behind(asked, "now")
+
+
+async def test_a_page_that_shows_what_was_kept_says_so_to_its_script(house, monkeypatch):
+    client = await browser(house, Role.VIEWER)
+    for behind in (True, False):
+        monkeypatch.setattr(board.Board, "is_behind", lambda *_, behind=behind: behind)
+        page = await client.get("/")
+        assert (re.search(r"<body[^>]* data-again>", page.text) is not None) is behind
 
 
 @pytest.mark.parametrize("fine_nodes", [40, 0], ids=["read whole", "followed"])

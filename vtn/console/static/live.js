@@ -62,6 +62,7 @@ async function bring(topics, after) {
     const other = fresh.getElementById(one.id);
     if (other) morph(one, other);
   }
+  document.body.toggleAttribute("data-again", fresh.body.hasAttribute("data-again"));
   after();
   again(after);
 }
@@ -85,7 +86,7 @@ function soon(topics, after) {
   }, wait);
 }
 
-// A page that waits for what is being worked out looks again by itself.
+// A page that waits for what is being worked out, or may lack what was just done, looks again.
 function again(after) {
   if (document.querySelector("[data-again]")) setTimeout(() => soon(["*"], after), LEAST_MS);
 }
