@@ -40,6 +40,7 @@ from vtn.store import migrate
 
 on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 VEN = [sys.executable, "-c", "from ven.cli import main; main()"]
+WITHIN_S = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -347,7 +348,7 @@ async def curl(*words, given=None):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
-    out, _ = await asyncio.wait_for(process.communicate(given), 20)
+    out, _ = await asyncio.wait_for(process.communicate(given), WITHIN_S)
     body, _, status = out.rpartition(b"\n")
     return int(status), body
 
@@ -356,7 +357,7 @@ async def ven(*words):
     process = await asyncio.create_subprocess_exec(
         *VEN, *map(str, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), 40)
+    out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -439,7 +440,7 @@ async def test_what_the_listener_does_not_do_is_a_4xx(house):
 
 
 async def test_strangers_who_say_nothing_are_cut_off_and_hold_nobody_up(house, monkeypatch):
-    monkeypatch.setattr("vtn.enrolment.listener.MOST_S", 1.0)
+    monkeypatch.setattr("vtn.enrolment.listener.MOST_S", 3.0)
     monkeypatch.setattr("vtn.enrolment.listener.MOST_CONNECTIONS", 8)
     tls = ssl.create_default_context(cafile=house.pki.vtn_trust)
     port = house.app.enrolment_port
@@ -450,7 +451,7 @@ async def test_strangers_who_say_nothing_are_cut_off_and_hold_nobody_up(house, m
     status, _ = await curl("--cacert", house.pki.vtn_trust, f"{house.url}/.well-known/est/cacerts")
 
     assert status == 200
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         for reader, writer in crowd:
             with contextlib.suppress(ConnectionError, ssl.SSLError):
                 assert await reader.read() == b""
@@ -463,7 +464,7 @@ async def test_more_than_a_few_connections_of_one_address_are_closed_at_once(hou
     port = house.app.enrolment_port
     crowd = [await asyncio.open_connection("127.0.0.1", port, ssl=tls) for _ in range(3)]
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(WITHIN_S):
         with contextlib.suppress(ConnectionError, ssl.SSLError):
             assert await crowd[2][0].read() == b""
     for _, writer in crowd:
@@ -505,7 +506,7 @@ token_file = "operator.token"
             vtn[0], "serve", *vtn[1:], stdout=log, stderr=log
         )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(WITHIN_S):
             while "all workers listen" not in (tmp_path / "serve.log").read_text():
                 assert serving.returncode is None, (tmp_path / "serve.log").read_text()
                 await asyncio.sleep(0.1)
@@ -531,7 +532,7 @@ token_file = "operator.token"
     finally:
         if serving.returncode is None:
             serving.terminate()
-        await asyncio.wait_for(serving.wait(), 20)
+        await asyncio.wait_for(serving.wait(), WITHIN_S)
         postgres.drop(name)
 
 
@@ -539,7 +540,7 @@ async def run(*words):
     process = await asyncio.create_subprocess_exec(
         *map(str, words), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    out, err = await asyncio.wait_for(process.communicate(), 40)
+    out, err = await asyncio.wait_for(process.communicate(), WITHIN_S)
     assert process.returncode == 0, err.decode()
     return out.decode()
 
@@ -621,7 +622,7 @@ async def test_an_impostor_is_not_told_the_code(house, tmp_path, authority):
 
 async def test_a_running_ven_renews_and_loses_no_sample(house, tmp_path, monkeypatch):
     monkeypatch.setattr("ven.renewal.SPREAD", 0.0)
-    house.behind = timedelta(hours=8) - timedelta(seconds=8)  # two thirds are over in 8 s
+    house.behind = timedelta(hours=8) - timedelta(seconds=15)  # two thirds are over in 15 s
     sheet = await house.sheet(resources=("building-1",))
     dev = tmp_path / "dev"
     dev.mkdir()
@@ -634,20 +635,20 @@ async def test_a_running_ven_renews_and_loses_no_sample(house, tmp_path, monkeyp
         first = (await desk.ven("hq")).certificate_sha256
         running = asyncio.create_task(agent.run(settings))
         try:
-            async with asyncio.timeout(45):
+            async with asyncio.timeout(WITHIN_S):
                 renewed_at = None
-                while renewed_at is None or await last_sample(desk) < renewed_at + 3:
+                starts = []
+                while renewed_at is None or not is_whole(starts, beyond=renewed_at + 3):
                     await asyncio.sleep(0.1)
                     is_new = (await desk.ven("hq")).certificate_sha256 != first
                     if is_new and renewed_at is None:
                         renewed_at = datetime.now(UTC).timestamp()
+                    starts = await samples(desk)
             status = await control.ask(settings.ven.control_socket, control.AskStatus())
         finally:
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
 
-    starts = [int(at) for at in await samples(desk)]
-    assert list(range(starts[0], starts[-1] + 1)) == starts
     assert starts[0] < renewed_at
     assert status.registered
     assert status.certificate_renews_at > datetime.now(UTC)
@@ -672,8 +673,9 @@ async def samples(desk):
     return (await desk.measurements("hq", points[0].r_id, at - day, at + day)).starts_at
 
 
-async def last_sample(desk):
-    return max(await samples(desk), default=0.0)
+def is_whole(starts, *, beyond):
+    """Every second from the first on, to one later than `beyond`; what is new may go ahead."""
+    return bool(starts) and starts[-1] > beyond and starts[-1] - starts[0] + 1 == len(starts)
 
 
 def test_a_certificate_that_was_bought_is_requested_and_imported(tmp_path, pki):
