@@ -15,10 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from certs.authority import Authority, SiteRole
 from chaos.brokers import ACL, RunningBroker, start_mosquitto
+from chaos.ledgers import Load, building_loads, ems_answers
 from chaos.muting import MutableLine
 from chaos.program import Program, command, last_words, wait_for
 from chaos.proxy import FaultProxy
@@ -32,16 +31,9 @@ from vtn.operator_client import OperatorClient
 from vtn.views import EventCurtailment, EventView, Measurements, Ven
 
 VEN_ID, SITE, NODE, EMS = "0042", "hq", "node-1", "ems-1"
+PATIENCE_S = 120
+"""For one of our command lines, which takes a second where nothing else runs."""
 T = TypeVar("T")
-
-
-class Load(msgspec.Struct):
-    """A line of the building's ledger."""
-
-    at: datetime
-    natural_w: float
-    load_w: float
-    reduction_w: float
 
 
 class House:
@@ -239,7 +231,7 @@ resource_id = "building"
         line = command(*words)
         if words[0] == "vtn" and "--config" not in words:
             line += ["--config", str(self.folder / "vtn.toml")]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
         assert done.returncode == 0, f"{' '.join(line)}: {done.stderr}{self.last_words()}"
         return done.stdout
 
@@ -291,13 +283,11 @@ resource_id = "building"
 
     def loads(self) -> list[Load]:
         """The building's own ledger: what its load really was, each second."""
-        lines = (self.folder / "ledger.jsonl").read_bytes().splitlines()
-        return [msgspec.json.decode(line, type=Load) for line in lines]
+        return building_loads(self.folder / "ledger.jsonl")
 
     def answers(self) -> list[dict[str, Any]]:
         """What the EMS answered, in its own log."""
-        lines = [json.loads(line) for line in self.ems.log.read_text().splitlines()]
-        return [line for line in lines if line.get("event") == "answer"]
+        return ems_answers(self.ems.log)
 
     def wait(self, what: str, ask: Callable[[], T | None], *, within_s: float = 30.0) -> T:
         """Ask until the answer is something. Raises InVain with everybody's last words."""
