@@ -94,7 +94,10 @@ class Conversation:
         try:
             while True:
                 await asyncio.sleep(FLUSH_S)
-                await self.flush(store, now())
+                try:
+                    await self.flush(store, now())
+                except Exception:  # of a strange message: the VTN goes on
+                    log.exception("the conversation is not written down")
         finally:
             await self.flush(store, now())
 

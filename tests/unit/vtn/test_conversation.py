@@ -1,10 +1,12 @@
 """What is read of a message without parsing it, and XML laid out for people."""
 
+import asyncio
 from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vtn import conversation
 from vtn.config import MessageSettings
 from vtn.console.messages import pretty
 from vtn.conversation import Conversation, Exchange, code_of, is_wrong, kind_of
@@ -43,6 +45,26 @@ def test_what_waits_to_be_written_down_is_bounded_and_may_be_nothing():
 
     assert some.left_out == 1200 - 16 * 1024 * 1024 // 30_000
     assert none.left_out == 0
+
+
+async def test_what_cannot_be_written_down_does_not_end_the_vtn(monkeypatch):
+    monkeypatch.setattr(conversation, "FLUSH_S", 0)
+    tried, again = [], asyncio.Event()
+
+    async def flush(*_):
+        tried.append(1)
+        if len(tried) == 1:
+            raise ValueError("strange")
+        again.set()
+
+    kept = Conversation(MessageSettings())
+    monkeypatch.setattr(kept, "flush", flush)
+    running = asyncio.create_task(kept.run(None, lambda: AT))
+
+    async with asyncio.timeout(10):
+        await again.wait()
+    running.cancel()
+    await asyncio.wait([running])
 
 
 @given(st.text(st.sampled_from("<>/ab!?-= \n"), max_size=60))
