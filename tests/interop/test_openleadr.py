@@ -33,12 +33,13 @@ class Peer:
             )
 
     def saw(self, what: str) -> list[dict]:
-        lines = [line for line in self._out.read_text().splitlines() if line.startswith("{")]
+        whole = self._out.read_text().rpartition("\n")[0]
+        lines = [line for line in whole.splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line["saw"] == what]
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
 
 
 @pytest.fixture

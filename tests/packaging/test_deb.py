@@ -14,7 +14,7 @@ import pytest
 
 from tests.packaging.picture import Picture
 
-pytestmark = pytest.mark.timeout(300)  # building it takes what the network takes
+pytestmark = pytest.mark.timeout(900)  # building it takes what the network takes
 
 
 @pytest.mark.parametrize(

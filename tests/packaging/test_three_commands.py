@@ -19,7 +19,7 @@ from tests.packaging.picture import Picture
 from vtn import config, records
 from vtn.operator_client import OperatorClient
 
-pytestmark = pytest.mark.timeout(300)  # as long as the package takes that it may have to build
+pytestmark = pytest.mark.timeout(900)  # as long as the package takes that it may have to build
 
 VEN = "town-hall"
 WAIT_S = 120.0

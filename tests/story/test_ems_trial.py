@@ -119,7 +119,7 @@ async def tried(
     trial = Trial(
         settings=settings,
         step_w=RATED_W * 0.05,
-        patience_s=3.0,
+        patience_s=6.0,
         through=through,
         plant=plant,
         only=only,

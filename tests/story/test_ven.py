@@ -130,7 +130,7 @@ rated_w = 200000
     def log(self):
         return [
             json.loads(line)
-            for line in (self.folder / "ven.log").read_text().splitlines()
+            for line in (self.folder / "ven.log").read_text().rpartition("\n")[0].splitlines()
             if line.startswith("{")
         ]
 
