@@ -19,7 +19,7 @@ from certs.authority import Authority, SiteRole
 from chaos.brokers import ACL, RunningBroker, start_mosquitto
 from chaos.ledgers import Load, building_loads, ems_answers
 from chaos.muting import MutableLine
-from chaos.program import Program, command, last_words, wait_for
+from chaos.program import START_S, Program, command, last_words, wait_for
 from chaos.proxy import FaultProxy
 from chaos.utility import CONTEXT, vtn_toml
 from demo.load_series import AFTERNOON, ClockShift
@@ -31,8 +31,6 @@ from vtn.operator_client import OperatorClient
 from vtn.views import EventCurtailment, EventView, Measurements, Ven
 
 VEN_ID, SITE, NODE, EMS = "0042", "hq", "node-1", "ems-1"
-PATIENCE_S = 120
-"""For one of our command lines, which takes a second where nothing else runs."""
 T = TypeVar("T")
 
 
@@ -185,15 +183,15 @@ resource_id = "building"
         self.open_vtn()
         self.open_site()
         self.ven.start()
-        self.wait("the VEN registers", self.registered)
-        self.wait("readings arrive", lambda: self.readings().starts_at, within_s=40)
+        self.wait("the VEN registers", self.registered, within_s=START_S)
+        self.wait("readings arrive", lambda: self.readings().starts_at, within_s=START_S)
 
     def open_vtn(self) -> None:
         """Start the VTN and let the VEN in."""
         self.cli("vtn", "init", "--config", self.folder / "vtn.toml")
         self.vtn.start()
         self.operator = OperatorClient.at(config.load(self.folder / "vtn.toml"))
-        self.wait("the VTN answers", lambda: self.ask(records.Health, "health"))
+        self.wait("the VTN answers", lambda: self.ask(records.Health, "health"), within_s=START_S)
         self.cli("vtn", "contexts", "add", CONTEXT, "--name", "Peak")
         cert = self.ven_cert.certificate
         self.cli("vtn", "vens", "add", self.ven_id, "--cert", cert, "--resource", "building")
@@ -231,7 +229,7 @@ resource_id = "building"
         line = command(*words)
         if words[0] == "vtn" and "--config" not in words:
             line += ["--config", str(self.folder / "vtn.toml")]
-        done = subprocess.run(line, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+        done = subprocess.run(line, capture_output=True, text=True, timeout=START_S, check=False)
         assert done.returncode == 0, f"{' '.join(line)}: {done.stderr}{self.last_words()}"
         return done.stdout
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 from chaos.errors import InVain
 
 BIN = Path(sys.executable).parent
+START_S = 120.0
+"""A program that has no processor for itself takes long to start."""
 STOP_S = 60.0
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from certs.authority import Authority, Issued
-from chaos.program import Program, command, last_words, wait_for
+from chaos.program import START_S, Program, command, last_words, wait_for
 from demo.ports import free_port
 from vtn import config, records
 from vtn.errors import NoAnswer, RefusedByVtn
@@ -85,14 +85,16 @@ class Utility:
         """Make the database, start the VTN and wait until its operator is answered."""
         init = Program("init", command("vtn", "init", "--config", self.settings_file), self.folder)
         init.start()
-        wait_for("the database is made", lambda: not init.alive, words=self.last_words)
+        wait_for(
+            "the database is made", lambda: not init.alive, within_s=START_S, words=self.last_words
+        )
         self.vtn.start()
         self.operator = OperatorClient.at(config.load(self.settings_file))
         self.wait_ready()
         context = NewMarketContext(uri=CONTEXT, name="Peak")
         self.operator.post("market-contexts", into=records.MarketContext, body=context)
 
-    def wait_ready(self, *, within_s: float = 30.0) -> None:
+    def wait_ready(self, *, within_s: float = START_S) -> None:
         """Come back when the operator is answered. Raises InVain."""
         wait_for("the VTN answers", self.answers, within_s=within_s, words=self.last_words)
 
