@@ -7,7 +7,6 @@ import socket
 import sys
 from pathlib import Path
 
-import pytest
 import uvicorn
 
 from tests.story.vtn.utility import utility
@@ -33,7 +32,6 @@ async def serving(app):
     await task
 
 
-@pytest.mark.timeout(180)
 async def test_no_request_breaks_the_api(tmp_path, clock):
     async with utility(f"sqlite+aiosqlite:///{tmp_path / 'vtn.db'}", tmp_path, clock) as house:
         ven = await house.registered()
@@ -52,7 +50,7 @@ async def test_no_request_breaks_the_api(tmp_path, clock):
                 *("--checks", "not_a_server_error,response_schema_conformance"),
                 *("--phases", "examples,coverage,fuzzing", "--max-examples", "10"),
                 *("--seed", "6", "--no-shrink", "--no-color", "--continue-on-failure"),
-                *("--max-time", str(BUDGET_S), "--warnings", "off"),
+                *("--max-time", str(BUDGET_S), "--warnings", "off", "--request-timeout", "60"),
                 *("--generation-database", "none"),
                 cwd=tmp_path,
                 stdout=asyncio.subprocess.PIPE,

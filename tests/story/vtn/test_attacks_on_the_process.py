@@ -28,8 +28,8 @@ WITHIN_S = 60.0
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     found = Utility(tmp_path_factory.mktemp("attacked"), "sqlite:///vtn.db")
-    found.open()
     try:
+        found.open()
         yield found
     finally:
         found.close()
