@@ -35,7 +35,7 @@ SOON_S: Final = 0.15
 """So long the page Now waits for what very many VENs say; what comes later is shown later."""
 PATIENCE_S: Final = 0.8
 """So long the page of one event does."""
-BEHIND_S: Final = 0.3
+BEHIND_S: Final = 0.05
 """What was begun so long before somebody asked may lack what has just been done."""
 _AT_A_TIME: Final = 50
 """Of so many VENs at once what was verified is reckoned, so that others get their turn."""
