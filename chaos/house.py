@@ -287,7 +287,7 @@ resource_id = "building"
         """What the EMS answered, in its own log."""
         return ems_answers(self.ems.log)
 
-    def wait(self, what: str, ask: Callable[[], T | None], *, within_s: float = 30.0) -> T:
+    def wait(self, what: str, ask: Callable[[], T | None], *, within_s: float = 60.0) -> T:
         """Ask until the answer is something. Raises InVain with everybody's last words."""
         return wait_for(what, ask, within_s=within_s, words=self.last_words)
 
@@ -310,7 +310,7 @@ resource_id = "building"
             whole = found.samples_received >= found.samples_expected
             return found if whole and found.vens[0].claimed_w is not None else None
 
-        return self.wait("the event is settled", complete, within_s=45)
+        return self.wait("the event is settled", complete, within_s=90)
 
     def assert_each_reading_is_held_once(self, starts_at: datetime, ends_at: datetime) -> None:
         """Every row of the node's ring is at the VTN, once, with its value."""
@@ -322,7 +322,7 @@ resource_id = "building"
             found = dict(zip(held.starts_at, held.values, strict=True))
             return found if set(ring) <= set(found) else None
 
-        held = self.wait(f"all {len(ring)} readings are at the VTN", here, within_s=45)
+        held = self.wait(f"all {len(ring)} readings are at the VTN", here, within_s=90)
         assert ring
         for at, watts in ring.items():
             if watts is not None:

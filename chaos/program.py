@@ -108,7 +108,7 @@ def wait_for(
     what: str,
     ask: Callable[[], T | None],
     *,
-    within_s: float = 30.0,
+    within_s: float = 60.0,
     words: Callable[[], str] = _nothing,
 ) -> T:
     """Ask until the answer is something. Raises InVain, which ends with `words`."""
