@@ -272,6 +272,7 @@ class Link:
                 await asyncio.wait_for(_in_thread(session.client.loop_stop), STOP_TIMEOUT_S)
                 # paho's thread may end before it has seen the broker close the connection.
                 _close(session.client)
+                _forget_us(session.client)
         return session.ready.is_set(), session.cause
 
     async def _until_ready(self, session: _Session) -> None:
@@ -398,6 +399,13 @@ async def _first_of(*acts: Awaitable[Any], timeout_s: float | None = None) -> No
 def _close(client: mqtt.Client) -> None:
     if (left := client.socket()) is not None:
         left.close()
+
+
+def _forget_us(client: mqtt.Client) -> None:
+    # Its callbacks hold the session, which holds it. A ring of these is collected in any order,
+    # and then paho's own sockets before paho could close them.
+    client.on_socket_open = client.on_connect = client.on_disconnect = None
+    client.on_subscribe = client.on_publish = client.on_message = None
 
 
 def _connect_fault(error: BaseException) -> str:
