@@ -181,6 +181,7 @@ async def test_readings_lie_on_the_grid_and_are_taken_in_time(building):
     assert ticks == list(range(int(ticks[0]), int(ticks[0]) + len(ticks)))
     assert {watts for _, _, watts, _ in rows} - {None} == {100_000.0}
     assert flags_of(rows) <= {"good", "late", "missed", "comm"}
+    assert len(rows) < 30  # the machine is held up now and then, not at each of them
     with contextlib.closing(sqlite3.connect(building.folder / "ring.db")) as db:
         late_ms = sorted(row[0] for row in db.execute("SELECT start_error_us / 1000 FROM reading"))
     # An idle machine stays below 5 ms; this bound only tells a grid from a drift.
