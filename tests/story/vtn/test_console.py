@@ -402,6 +402,22 @@ async def test_templates_are_begun_from_and_removed(house):
     assert (await house.desk.audit(limit=1))[0].act == "remove template"
 
 
+async def test_an_earlier_event_is_copied_but_for_its_id_and_its_time(house):
+    await house.registered("mill")
+    client = await browser(house, Role.OPERATOR)
+    page = await sent(client, "/events/new", step="preview", **WIZARD)
+    seen = re.search(r'name="previewed" value="([^"]+)"', page.text)[1]
+    await sent(client, "/events/new", step="publish", previewed=seen, **WIZARD)
+    event_id = (await house.desk.events())[0].event.event_id
+
+    copy = await client.get(f"/events/new?from={event_id}")
+
+    typed = dict(re.findall(r'name="(\w+)" type="[\w-]+" value="([^"]*)"', copy.text))
+    assert (typed["value"], typed["duration"]) == ("40", "1h")
+    assert typed["comment"] == "Peak &lt;b&gt;Tuesday&lt;/b&gt;"
+    assert (typed.get("event_id", ""), typed.get("start", "")) == ("", "")
+
+
 async def test_a_form_that_was_sent_after_the_session_ended_is_sent_again_after_the_log_in(house):
     await house.registered("mill")
     client = await browser(house, Role.OPERATOR)
